@@ -1,0 +1,256 @@
+// AES-GCM over ipsec-mb, one record at a time.
+//
+// Job: `seal` and `open` walk the pieces of one record. At most one of them non-empty: the one-shot
+// call, whose latency is hidden better (16 KiB: 2,768 cycles against 3,444 in twelve updates).
+// Otherwise an AeadContext: init, one update per piece, finish. The context's state carries GHASH,
+// the counter block and the unused part of a keystream block from one piece to the next, so that a
+// piece may end anywhere.
+// Data flow: pieces -> ciphertext_out (or plaintext_out) -> tag.
+// Limits: the library skips nothing for length zero and refuses null pointers, so empty pieces never
+// reach it. The one-shot calls get a scratch state, wiped afterwards: it has held keystream.
+#ifndef NO_COMPAT_IMB_API_053
+#define NO_COMPAT_IMB_API_053
+#endif
+#include "crypto/aead.h"
+
+#include <intel-ipsec-mb.h>
+
+#include <cstdlib>
+
+#include "crypto/secret.h"
+
+namespace sluice::crypto {
+namespace {
+
+// Stands in for the null data of an empty span, which the library would refuse.
+constexpr uint8_t kNothing = 0;
+
+const gcm_key_data* library_key(const AeadKey& key) {
+  if (!key.ready()) std::abort();
+  return static_cast<const gcm_key_data*>(key.expanded());
+}
+
+gcm_context_data* library_state(uint8_t* state) {
+  return reinterpret_cast<gcm_context_data*>(state);
+}
+
+const uint8_t* data_of(std::span<const uint8_t> bytes) {
+  return bytes.empty() ? &kNothing : bytes.data();
+}
+
+// What the pieces amount to.
+struct Extent {
+  uint64_t total_bytes = 0;
+  size_t filled_pieces = 0;       // pieces that are not empty
+  const uint8_t* data = &kNothing;  // the last of them
+};
+
+Extent measure(std::span<const ConstPiece> pieces) {
+  Extent extent;
+  for (const ConstPiece& piece : pieces) {
+    if (piece.length == 0) continue;
+    extent.total_bytes += piece.length;
+    extent.filled_pieces += 1;
+    extent.data = piece.data;
+  }
+  return extent;
+}
+
+// One record in one call. `out` receives extent.total_bytes.
+void seal_once(const Provider& provider, const AeadKey& key, const uint8_t* nonce,
+               std::span<const uint8_t> aad, const Extent& extent, uint8_t* out, uint8_t* tag) {
+  gcm_context_data scratch;
+  const gcm_key_data* expanded = library_key(key);
+  switch (key.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_ENC(provider.manager(), expanded, &scratch, out, extent.data,
+                         extent.total_bytes, nonce, data_of(aad), aad.size(), tag, kTagLength);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_ENC(provider.manager(), expanded, &scratch, out, extent.data,
+                         extent.total_bytes, nonce, data_of(aad), aad.size(), tag, kTagLength);
+      break;
+  }
+  secure_zero(&scratch, sizeof(scratch));
+}
+
+// As above; writes the tag that the record should have carried.
+void open_once(const Provider& provider, const AeadKey& key, const uint8_t* nonce,
+               std::span<const uint8_t> aad, const Extent& extent, uint8_t* out,
+               uint8_t* expected_tag) {
+  gcm_context_data scratch;
+  const gcm_key_data* expanded = library_key(key);
+  switch (key.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_DEC(provider.manager(), expanded, &scratch, out, extent.data,
+                         extent.total_bytes, nonce, data_of(aad), aad.size(), expected_tag,
+                         kTagLength);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_DEC(provider.manager(), expanded, &scratch, out, extent.data,
+                         extent.total_bytes, nonce, data_of(aad), aad.size(), expected_tag,
+                         kTagLength);
+      break;
+  }
+  secure_zero(&scratch, sizeof(scratch));
+}
+
+// The expected tag of a forged record is as good as a forgery, so it does not stay on the stack.
+bool tag_fits(uint8_t (&expected)[kTagLength], const uint8_t* received) {
+  const bool fits = equal_constant_time(expected, received, kTagLength);
+  secure_zero(expected, sizeof(expected));
+  return fits;
+}
+
+}  // namespace
+
+bool AeadKey::expand(const Provider& provider, AeadKind kind, std::span<const uint8_t> key) {
+  // The library's structure has tail padding or not, depending on how its header is compiled.
+  static_assert(sizeof(gcm_key_data) <= sizeof(AeadKey));
+  static_assert(offsetof(gcm_key_data, ghash_keys) + sizeof(gcm_key_data::ghash_keys) ==
+                kExpandedBytes);
+  // First, since a shorter key would leave round keys of a longer one behind.
+  wipe();
+  if (key.size() != key_length(kind)) return false;
+  auto* expanded = reinterpret_cast<gcm_key_data*>(expanded_);
+  switch (kind) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_PRE(provider.manager(), key.data(), expanded);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_PRE(provider.manager(), key.data(), expanded);
+      break;
+  }
+  kind_ = kind;
+  ready_ = true;
+  return true;
+}
+
+void AeadKey::wipe() {
+  secure_zero(expanded_, sizeof(expanded_));
+  ready_ = false;
+}
+
+AeadContext::AeadContext(const Provider& provider, const AeadKey& key,
+                         std::span<const uint8_t, kNonceLength> nonce,
+                         std::span<const uint8_t> aad)
+    : provider_(provider), key_(key) {
+  static_assert(sizeof(gcm_context_data) == kStateBytes && alignof(gcm_context_data) <= 16);
+  const gcm_key_data* expanded = library_key(key);
+  gcm_context_data* state = library_state(state_);
+  switch (key.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_INIT(provider.manager(), expanded, state, nonce.data(), data_of(aad),
+                          aad.size());
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_INIT(provider.manager(), expanded, state, nonce.data(), data_of(aad),
+                          aad.size());
+      break;
+  }
+}
+
+AeadContext::~AeadContext() { secure_zero(state_, sizeof(state_)); }
+
+void SealContext::update(uint8_t* out, const uint8_t* in, uint32_t length) {
+  if (length == 0) return;
+  const gcm_key_data* expanded = library_key(key_);
+  gcm_context_data* state = library_state(state_);
+  switch (key_.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_ENC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_ENC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+      break;
+  }
+}
+
+void SealContext::finish(uint8_t* tag_out) {
+  const gcm_key_data* expanded = library_key(key_);
+  gcm_context_data* state = library_state(state_);
+  switch (key_.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_ENC_FINALIZE(provider_.manager(), expanded, state, tag_out, kTagLength);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_ENC_FINALIZE(provider_.manager(), expanded, state, tag_out, kTagLength);
+      break;
+  }
+}
+
+void OpenContext::update(uint8_t* out, const uint8_t* in, uint32_t length) {
+  if (length == 0) return;
+  const gcm_key_data* expanded = library_key(key_);
+  gcm_context_data* state = library_state(state_);
+  switch (key_.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_DEC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_DEC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+      break;
+  }
+}
+
+bool OpenContext::finish(const uint8_t* tag) {
+  uint8_t expected[kTagLength];
+  const gcm_key_data* expanded = library_key(key_);
+  gcm_context_data* state = library_state(state_);
+  switch (key_.kind()) {
+    case AeadKind::Aes128Gcm:
+      IMB_AES128_GCM_DEC_FINALIZE(provider_.manager(), expanded, state, expected, kTagLength);
+      break;
+    case AeadKind::Aes256Gcm:
+      IMB_AES256_GCM_DEC_FINALIZE(provider_.manager(), expanded, state, expected, kTagLength);
+      break;
+  }
+  return tag_fits(expected, tag);
+}
+
+void seal(const Provider& provider, const AeadKey& key, std::span<const uint8_t, kNonceLength> nonce,
+          std::span<const uint8_t> aad, std::span<const ConstPiece> plaintext,
+          uint8_t* ciphertext_out, uint8_t* tag_out) {
+  const Extent extent = measure(plaintext);
+  if (extent.filled_pieces == 0) {
+    uint8_t unused = 0;
+    seal_once(provider, key, nonce.data(), aad, extent, &unused, tag_out);
+    return;
+  }
+  if (extent.filled_pieces == 1) {
+    seal_once(provider, key, nonce.data(), aad, extent, ciphertext_out, tag_out);
+    return;
+  }
+  SealContext context(provider, key, nonce, aad);
+  for (const ConstPiece& piece : plaintext) {
+    context.update(ciphertext_out, piece.data, piece.length);
+    ciphertext_out += piece.length;
+  }
+  context.finish(tag_out);
+}
+
+bool open(const Provider& provider, const AeadKey& key, std::span<const uint8_t, kNonceLength> nonce,
+          std::span<const uint8_t> aad, std::span<const ConstPiece> ciphertext, const uint8_t* tag,
+          uint8_t* plaintext_out) {
+  const Extent extent = measure(ciphertext);
+  bool fits = false;
+  if (extent.filled_pieces <= 1) {
+    uint8_t unused = 0;
+    uint8_t expected[kTagLength];
+    uint8_t* out = extent.filled_pieces == 0 ? &unused : plaintext_out;
+    open_once(provider, key, nonce.data(), aad, extent, out, expected);
+    fits = tag_fits(expected, tag);
+  } else {
+    OpenContext context(provider, key, nonce, aad);
+    uint8_t* out = plaintext_out;
+    for (const ConstPiece& piece : ciphertext) {
+      context.update(out, piece.data, piece.length);
+      out += piece.length;
+    }
+    fits = context.finish(tag);
+  }
+  if (!fits) secure_zero(plaintext_out, extent.total_bytes);
+  return fits;
+}
+
+}  // namespace sluice::crypto

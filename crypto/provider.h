@@ -1,0 +1,54 @@
+// The ipsec-mb manager: which implementation of AES-GCM and SHA-2 this CPU gets.
+//
+// One Provider per thread, made at start (it allocates) and handed by reference to everything that
+// computes. ipsec-mb selects the vector width at run time from CPUID.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <tl/expected.hpp>
+
+struct IMB_MGR;
+
+namespace sluice::crypto {
+
+// The instruction-set families of ipsec-mb. Auto is the best one that this CPU has; the others
+// exist so that tests reach the code that other CPUs run.
+enum class Arch : uint8_t { Auto, Sse, Avx, Avx2, Avx512 };
+
+enum class ProviderError : uint8_t {
+  LibraryTooOld,    // the shared library is older than the header it was compiled with
+  OutOfMemory,
+  CpuUnsupported,   // no AES-NI and PCLMULQDQ, or not the requested family
+  SelfTestFailed,   // a known answer came out wrong: the CPU or the library is broken
+};
+
+[[nodiscard]] std::string_view to_string(ProviderError error);
+
+class Provider {
+ public:
+  // Detects the CPU, initialises the library and checks known answers of everything that this
+  // folder uses.
+  [[nodiscard]] static tl::expected<Provider, ProviderError> create(Arch arch = Arch::Auto);
+
+  // The family in use: "sse", "avx", "avx2" or "avx512", and "avx512-vaes" where the CPU has VAES.
+  [[nodiscard]] std::string_view arch_name() const { return arch_name_; }
+
+  // For the files of this folder only.
+  [[nodiscard]] IMB_MGR* manager() const { return manager_.get(); }
+
+ private:
+  struct Free {
+    void operator()(IMB_MGR* manager) const;
+  };
+  using Manager = std::unique_ptr<IMB_MGR, Free>;
+
+  Provider(Manager manager, std::string_view arch_name)
+      : manager_(std::move(manager)), arch_name_(arch_name) {}
+
+  Manager manager_;
+  std::string_view arch_name_;
+};
+
+}  // namespace sluice::crypto

@@ -1,0 +1,41 @@
+// Every bound of the dataplane and of its contract with control. Units are in the names.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::abi {
+
+// The region and its rings.
+inline constexpr uint32_t kMaxWorkers = 64;
+inline constexpr uint32_t kMaxHandshakeThreads = 8;
+inline constexpr uint32_t kMaxEndpoints = 1 + kMaxHandshakeThreads;  // endpoint 0 is admin
+inline constexpr uint32_t kRingSlots = 512;                          // a power of two
+inline constexpr uint32_t kSlotBytes = 2048;
+inline constexpr uint32_t kRingBatch = 32;  // messages a worker takes from one ring in one poll
+
+// TLS record layer. RFC 8446 5.1, 5.2; RFC 5246 6.2.
+inline constexpr uint32_t kRecordHeaderBytes = 5;
+inline constexpr uint32_t kMaxPlaintextBytes = 1U << 14;
+inline constexpr uint32_t kMaxCiphertext13Bytes = kMaxPlaintextBytes + 256;
+inline constexpr uint32_t kMaxCiphertext12Bytes = kMaxPlaintextBytes + 2048;
+inline constexpr uint32_t kMaxTagBytes = 16;
+
+// The handshake phase of one flow.
+inline constexpr uint32_t kHandshakeCreditBytes = 64 * 1024;     // before control grants more
+inline constexpr uint32_t kMaxHandshakeBytes = 256 * 1024;       // one direction, whole handshake
+inline constexpr uint32_t kMaxEarlyBytes = 64 * 1024;            // kept behind the client's Finished
+inline constexpr uint32_t kMaxWaitingForControl = 4096;          // flows a worker keeps for control
+
+// TCP and relay.
+inline constexpr uint32_t kDefaultMaxFlows = 65536;          // per worker
+inline constexpr uint32_t kReceiveLimitBytes = 256 * 1024;   // receive buffer of one side, held bytes
+inline constexpr uint32_t kSendLimitBytes = 256 * 1024;      // send queue of one side, held bytes
+inline constexpr uint32_t kCollapseBytes = 512;   // received pieces up to this are copied together
+inline constexpr uint32_t kMaxSegmentPieces = 48; // 64 KiB of 1,448-byte pieces and some
+inline constexpr uint32_t kMaxOutOfOrderRanges = 64;
+
+// One burst of a worker's poll.
+inline constexpr uint32_t kBurst = 32;
+
+}  // namespace sluice::abi
