@@ -6,8 +6,8 @@
 // the counter block and the unused part of a keystream block from one piece to the next, so that a
 // piece may end anywhere.
 // Data flow: pieces -> ciphertext_out (or plaintext_out) -> tag.
-// Limits: the library skips nothing for length zero and refuses null pointers, so empty pieces never
-// reach it. The one-shot calls get a scratch state, wiped afterwards: it has held keystream.
+// Limits: the library refuses null pointers even with length zero, so empty pieces never reach it.
+// The one-shot calls get a scratch state, wiped afterwards: it has held keystream.
 #ifndef NO_COMPAT_IMB_API_053
 #define NO_COMPAT_IMB_API_053
 #endif
@@ -41,7 +41,7 @@ const uint8_t* data_of(std::span<const uint8_t> bytes) {
 // What the pieces amount to.
 struct Extent {
   uint64_t total_bytes = 0;
-  size_t filled_pieces = 0;       // pieces that are not empty
+  size_t filled_pieces = 0;         // pieces that are not empty
   const uint8_t* data = &kNothing;  // the last of them
 };
 
@@ -131,8 +131,7 @@ void AeadKey::wipe() {
   ready_ = false;
 }
 
-AeadContext::AeadContext(const Provider& provider, const AeadKey& key,
-                         std::span<const uint8_t, kNonceLength> nonce,
+AeadContext::AeadContext(const Provider& provider, const AeadKey& key, Nonce nonce,
                          std::span<const uint8_t> aad)
     : provider_(provider), key_(key) {
   static_assert(sizeof(gcm_context_data) == kStateBytes && alignof(gcm_context_data) <= 16);
@@ -208,9 +207,8 @@ bool OpenContext::finish(const uint8_t* tag) {
   return tag_fits(expected, tag);
 }
 
-void seal(const Provider& provider, const AeadKey& key, std::span<const uint8_t, kNonceLength> nonce,
-          std::span<const uint8_t> aad, std::span<const ConstPiece> plaintext,
-          uint8_t* ciphertext_out, uint8_t* tag_out) {
+void seal(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
+          std::span<const ConstPiece> plaintext, uint8_t* ciphertext_out, uint8_t* tag_out) {
   const Extent extent = measure(plaintext);
   if (extent.filled_pieces == 0) {
     uint8_t unused = 0;
@@ -229,9 +227,8 @@ void seal(const Provider& provider, const AeadKey& key, std::span<const uint8_t,
   context.finish(tag_out);
 }
 
-bool open(const Provider& provider, const AeadKey& key, std::span<const uint8_t, kNonceLength> nonce,
-          std::span<const uint8_t> aad, std::span<const ConstPiece> ciphertext, const uint8_t* tag,
-          uint8_t* plaintext_out) {
+bool open(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
+          std::span<const ConstPiece> ciphertext, const uint8_t* tag, uint8_t* plaintext_out) {
   const Extent extent = measure(ciphertext);
   bool fits = false;
   if (extent.filled_pieces <= 1) {

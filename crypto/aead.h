@@ -16,6 +16,8 @@
 
 namespace sluice::crypto {
 
+using Nonce = std::span<const uint8_t, kNonceLength>;
+
 struct ConstPiece {
   const uint8_t* data;
   uint32_t length;
@@ -52,23 +54,21 @@ static_assert(sizeof(AeadKey) == 1024);
 
 // Encrypts the pieces, in order, to `ciphertext_out` (the sum of their lengths) and writes the
 // 16-byte tag. TLS 1.3's content-type byte is one more piece.
-void seal(const Provider& provider, const AeadKey& key, std::span<const uint8_t, kNonceLength> nonce,
-          std::span<const uint8_t> aad, std::span<const ConstPiece> plaintext,
-          uint8_t* ciphertext_out, uint8_t* tag_out);
+void seal(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
+          std::span<const ConstPiece> plaintext, uint8_t* ciphertext_out, uint8_t* tag_out);
 
 // Decrypts the pieces, in order, to `plaintext_out` (the sum of their lengths). False when the
 // 16-byte tag does not fit, in which case all of the output is zeroed.
-[[nodiscard]] bool open(const Provider& provider, const AeadKey& key,
-                        std::span<const uint8_t, kNonceLength> nonce, std::span<const uint8_t> aad,
-                        std::span<const ConstPiece> ciphertext, const uint8_t* tag,
-                        uint8_t* plaintext_out);
+[[nodiscard]] bool open(const Provider& provider, const AeadKey& key, Nonce nonce,
+                        std::span<const uint8_t> aad, std::span<const ConstPiece> ciphertext,
+                        const uint8_t* tag, uint8_t* plaintext_out);
 
 // The same in steps, for those whose output is not contiguous or whose input is not all there yet.
 // Provider and key must outlive the context, which is used for one record and one direction.
 class AeadContext {
  public:
-  AeadContext(const Provider& provider, const AeadKey& key,
-              std::span<const uint8_t, kNonceLength> nonce, std::span<const uint8_t> aad);
+  AeadContext(const Provider& provider, const AeadKey& key, Nonce nonce,
+              std::span<const uint8_t> aad);
   AeadContext(const AeadContext&) = delete;
   AeadContext& operator=(const AeadContext&) = delete;
   ~AeadContext();

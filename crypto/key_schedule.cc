@@ -264,18 +264,17 @@ bool derive_key_block(const Provider& provider, const Suite& suite, Bytes master
                       Bytes client_random, Bytes server_random, KeyBlock& block) {
   const size_t key = suite.key_length;
   const size_t iv = suite.fixed_iv_length;
-  Secret<2 * (kMaxKeyLength + kMaxIvLength)> bytes;
+  Secret<size_t{2} * (kMaxKeyLength + kMaxIvLength)> bytes;
   Message<2 * kRandomLength> seed;
   // RFC 5246 6.3: here, unlike in the master secret's derivation, the server's random comes first.
   seed.append(server_random);
   seed.append(client_random);
-  const bool derived = suite.version == TlsVersion::Tls12 &&
-                       master_secret.size() == kMasterSecretLength &&
-                       client_random.size() == kRandomLength &&
-                       server_random.size() == kRandomLength &&
-                       bytes.resize_zeroed(2 * (key + iv)) &&
-                       tls12_prf(provider, suite.hash, master_secret, "key expansion", seed.bytes(),
-                                 bytes.mutable_span());
+  const bool derived =
+      suite.version == TlsVersion::Tls12 && master_secret.size() == kMasterSecretLength &&
+      client_random.size() == kRandomLength && server_random.size() == kRandomLength &&
+      bytes.resize_zeroed(2 * (key + iv)) &&
+      tls12_prf(provider, suite.hash, master_secret, "key expansion", seed.bytes(),
+                bytes.mutable_span());
   // AEAD suites have no MAC keys, which would come first: client key, server key, client IV,
   // server IV.
   const Bytes all = bytes.span();

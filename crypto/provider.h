@@ -8,6 +8,7 @@
 #include <memory>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <utility>
 
 struct IMB_MGR;
 
@@ -18,10 +19,10 @@ namespace sluice::crypto {
 enum class Arch : uint8_t { Auto, Sse, Avx, Avx2, Avx512 };
 
 enum class ProviderError : uint8_t {
-  LibraryTooOld,    // the shared library is older than the header it was compiled with
+  LibraryTooOld,  // the shared library is older than the header it was compiled with
   OutOfMemory,
-  CpuUnsupported,   // no AES-NI and PCLMULQDQ, or not the requested family
-  SelfTestFailed,   // a known answer came out wrong: the CPU or the library is broken
+  CpuUnsupported,  // no AES-NI and PCLMULQDQ, or not the requested family
+  SelfTestFailed,  // a known answer came out wrong: the CPU or the library is broken
 };
 
 [[nodiscard]] std::string_view to_string(ProviderError error);

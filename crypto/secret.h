@@ -35,8 +35,6 @@ inline void secure_zero(void* data, size_t length) {
 template <size_t Capacity>
 class Secret {
  public:
-  static constexpr size_t kCapacity = Capacity;
-
   Secret() = default;
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;

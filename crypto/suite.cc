@@ -12,15 +12,15 @@ namespace {
 constexpr Suite tls13(uint16_t id, AeadKind aead, Hash hash, std::string_view name) {
   // RFC 8446 5.3: the per-record nonce is as long as the AEAD's, and nothing of it is sent. The
   // IANA and the OpenSSL name are the same.
-  return {id,   TlsVersion::Tls13, aead, hash, static_cast<uint8_t>(key_length(aead)), kNonceLength,
-          0,    kTagLength,        name, name};
+  return {id, TlsVersion::Tls13, aead, hash, static_cast<uint8_t>(key_length(aead)), kNonceLength,
+          0,  kTagLength,        name, name};
 }
 
 constexpr Suite tls12_gcm(uint16_t id, AeadKind aead, Hash hash, std::string_view iana_name,
                           std::string_view openssl_name) {
   // RFC 5288 3: a 4-byte salt from the key block, 8 bytes with each record.
-  return {id,        TlsVersion::Tls12, aead, hash, static_cast<uint8_t>(key_length(aead)), 4, 8,
-          kTagLength, iana_name,         openssl_name};
+  return {id, TlsVersion::Tls12, aead,      hash,        static_cast<uint8_t>(key_length(aead)), 4,
+          8,  kTagLength,        iana_name, openssl_name};
 }
 
 constexpr Suite kSuites[] = {

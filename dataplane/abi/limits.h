@@ -38,4 +38,23 @@ inline constexpr uint32_t kMaxOutOfOrderRanges = 64;
 // One burst of a worker's poll.
 inline constexpr uint32_t kBurst = 32;
 
+// The configuration file.
+inline constexpr uint32_t kMaxPorts = 16;
+inline constexpr uint32_t kMaxPortAddresses = 64;  // of one port
+inline constexpr uint32_t kMaxListeners = 256;
+inline constexpr uint32_t kMaxBackends = 4096;
+inline constexpr uint32_t kMaxEalArguments = 64;
+inline constexpr uint32_t kMaxProcessorId = 1023;
+inline constexpr uint32_t kMinMtuBytes = 576;       // RFC 791 3.1: what every host can take
+inline constexpr uint32_t kMinMtuIpv6Bytes = 1280;  // RFC 8200 5
+inline constexpr uint32_t kMaxMtuBytes = 9216;
+inline constexpr uint32_t kMaxVlan = 4094;
+inline constexpr uint32_t kMaxFlows = 1U << 22;  // per worker
+inline constexpr uint32_t kMinMemoryMib = 64;
+inline constexpr uint32_t kMaxMemoryMib = 1U << 20;
+inline constexpr uint32_t kMinHandshakeWaitMs = 100;
+inline constexpr uint32_t kMaxHandshakeWaitMs = 120 * 1000;
+inline constexpr uint32_t kMinIdleTimeoutMs = 1000;
+inline constexpr uint32_t kMaxIdleTimeoutMs = 24 * 3600 * 1000;
+
 }  // namespace sluice::abi

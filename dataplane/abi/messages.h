@@ -111,8 +111,8 @@ enum class FlowPhase : uint8_t {
   ExpectBackend = 3,    // keys installed, the backend's SYN-ACK is awaited
   Relaying = 4,
   Closing = 5,
-  count_ = 6
 };
+inline constexpr uint8_t kFlowPhases = 6;
 
 struct FlowRow {
   static constexpr MessageType kType = MessageType::FlowRow;
@@ -157,6 +157,9 @@ struct TransmitBytes {
 static_assert(offsetof(TransmitBytes, bytes) == 32);
 static_assert(sizeof(TransmitBytes) <= kMaxMessageBytes);
 
+// `bytes` more of the client's stream have been consumed by the handshake: the worker forgets them and
+// may send as many more. The sum of all grants is what InstallKeys calls consumed_bytes, or less.
+// A new flow starts with kHandshakeCreditBytes.
 struct GrantCredit {
   static constexpr MessageType kType = MessageType::GrantCredit;
   MessageHeader header;

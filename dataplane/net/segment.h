@@ -57,7 +57,8 @@ struct FlowTuple {
 
 // RFC 9293 3.1 control bits.
 enum TcpFlag : uint8_t {
-  kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10, kUrg = 0x20, kEce = 0x40, kCwr = 0x80,
+  kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08,
+  kAck = 0x10, kUrg = 0x20, kEce = 0x40, kCwr = 0x80,
 };
 
 struct SackBlock {
@@ -84,6 +85,7 @@ struct Segment {
   uint16_t window = 0;  // as on the wire, unscaled
   uint8_t flags = 0;    // TcpFlag
   uint8_t ecn = 0;      // IP ECN codepoint
+  uint16_t cut_bytes = 0;  // tx: payload bytes per packet at most; 0: what the MTU allows
   TcpOptions options;
   Chain payload;
 

@@ -1,0 +1,236 @@
+// All flows of one worker, without the NIC: segments and control's messages in, segments and
+// messages out, time handed in. The worker owns one and calls it from its loop; tests call it with
+// no NIC at all.
+//
+//   input(segment)      one received segment; its flow becomes dirty
+//   serve(now)          relays and sends for every dirty flow: once behind each burst
+//   control_poll(now)   takes messages of control from the rings
+//   advance(now)        timers
+//
+// Nothing here allocates, locks or calls the system after construction.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "abi/counters.h"
+#include "abi/region.h"
+#include "abi/validate.h"
+#include "flow/flow.h"
+#include "flow/flow_table.h"
+#include "net/interface.h"
+#include "net/record_pool.h"
+#include "net/segment.h"
+#include "tcp/connection.h"
+#include "tcp/input.h"
+#include "tcp/output.h"
+#include "tcp/tcb.h"
+#include "tcp/time_wait.h"
+#include "tcp/timer_wheel.h"
+#include "tls/keys.h"
+
+namespace sluice::flow {
+
+// Where segments leave. `emit` returns false when there is no room now: the segment is kept and
+// offered again in the next poll.
+struct Output {
+  void* context = nullptr;
+  bool (*emit)(void* context, const net::Segment& segment) = nullptr;
+  bool operator()(const net::Segment& segment) const { return emit(context, segment); }
+};
+
+struct ListenerConfig {
+  abi::SocketAddress address;
+  Protocol protocol = Protocol::Tls;
+  abi::SocketAddress backend;  // of a Tcp listener
+};
+
+// An own address from which backends behind `prefix` are reached.
+struct SourceAddress {
+  abi::IpAddress address;
+  uint8_t prefix_bits = 32;  // of the subnet, in IPv4 bits for an IPv4 address
+  bool has_gateway = false;  // also reaches what is in no subnet
+};
+
+struct EngineConfig {
+  uint16_t core = 0;     // worker number
+  uint16_t workers = 1;
+  uint32_t max_flows = abi::kDefaultMaxFlows;
+  Micros handshake_wait_us = 10'000'000;
+  Micros idle_timeout_us = 300'000'000;
+  Micros linger_us = 5'000'000;  // a closing flow waits so long for the client to read
+  std::vector<ListenerConfig> listeners;
+  std::vector<SourceAddress> sources;
+  uint8_t hash_key[16] = {};
+  uint32_t max_time_wait = 65536;
+  Micros start_us = 0;  // the time at construction
+};
+
+// What the engine uses and does not own. All belong to the same worker.
+struct EngineResources {
+  net::RecordPool& small_buffers;
+  net::RecordPool& large_buffers;  // hold any record, sealed or opened
+  abi::Counters& counters;
+  tls::RecordLayer& records;
+  tcp::Stack& stack;
+  tcp::Listener& listener;
+  Output output;
+};
+
+// Ports towards backends start here (RFC 6056 3.2 wants the range wide); tries before
+// no_backend_port.
+inline constexpr uint32_t kFirstBackendPort = 10240;
+inline constexpr uint32_t kMaxPortTries = 4096;
+// Flow indices looked at in one turn of a listing.
+inline constexpr uint32_t kListingScan = 4096;
+// A record in too many pieces is put together here.
+inline constexpr uint32_t kScratchBytes = abi::kRecordHeaderBytes + abi::kMaxCiphertext12Bytes;
+
+class Engine {
+ public:
+  Engine(const EngineConfig& config, const EngineResources& resources);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  void input(net::Segment& segment, Micros now);
+  void serve(Micros now);
+  bool control_poll(Micros now);  // true when there was a message
+  void advance(Micros now);
+  // When advance has something to do next; serve is wanted at once when work_pending().
+  Micros next_expiry_us() const;
+  bool work_pending() const { return dirty_count_ != 0 || stalled_count_ != 0; }
+  bool control_pending() const;  // a message waits in a ring
+
+  // A life of control begins or ends. The region stays valid until detach.
+  void attach(const abi::Region* region, Micros now);
+  void detach(Micros now);
+  bool attached() const { return region_ != nullptr; }
+  // Endpoints whose sleeping flag asks for a wake-up since the last call, as a bit set.
+  uint32_t take_wake_ups();
+
+  // Resets every flow: the dataplane stops.
+  void shutdown(Micros now);
+
+  bool listens_on(const abi::SocketAddress& address) const;
+  uint32_t flows_active() const { return active_; }
+
+ private:
+  struct Listing {  // a ListFlows being answered
+    bool active = false;
+    uint64_t token = 0;
+    uint32_t next_index = 0;
+    uint32_t rows_left = 0;
+  };
+
+  // engine.cc: segments to flows.
+  const net::FlowTuple& tuple_of(FlowRef reference) const;
+  void input_no_flow(net::Segment& segment, uint32_t hash, Micros now);
+  bool input_time_wait(net::Segment& segment, Micros now);
+  void accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micros now);
+  void send_reset(const net::Segment& segment);
+  const ListenerConfig* listener_for(const net::Segment& segment, uint8_t& number) const;
+
+  // lifecycle.cc: what becomes of a flow.
+  Flow* allocate(Micros now);
+  void mark_dirty(Flow& flow);
+  void stall(Flow& flow);
+  void serve_flow(Flow& flow, Micros now);
+  void set_phase(Flow& flow, FlowPhase phase);
+  void note_tcp_result(Flow& flow, Side side, const tcp::InputResult& result, Micros now);
+  void side_closed(Flow& flow, Side side, Micros now);
+  void close(Flow& flow, abi::CloseReason reason);  // names the reason, the first one stays
+  void abort(Flow& flow, abi::CloseReason reason);  // RST on both sides
+  void finish_client(Flow& flow, abi::CloseReason reason, Micros now);  // FIN, then linger
+  bool flush(Flow& flow, Micros now);
+  void retire_side(Flow& flow, Side side, Micros now);
+  void destroy(Flow& flow, Micros now);
+  void check_deadline(Flow& flow, Micros now);
+  void arm(Flow& flow, Micros now);
+
+  // handshake.cc: before InstallKeys.
+  void handshake_step(Flow& flow, Micros now);
+  bool may_send_record(Flow& flow, uint32_t record_bytes, Micros now);
+  bool send_record(Flow& flow, Micros now);
+  bool begin_handshake(Flow& flow, Micros now);
+  void wait_for_control(Flow& flow);
+  void refuse(Flow& flow, const tls::Refusal& refusal, Micros now);
+  void report_end(Flow& flow);
+  void on_transmit(Flow& flow, const abi::TransmitBytes& message, Micros now);
+  void on_credit(Flow& flow, const abi::GrantCredit& message);
+  void on_keys(Flow& flow, const abi::InstallKeys& message, Micros now);
+  void on_close(Flow& flow, const abi::CloseFlow& message, Micros now);
+
+  // relay.cc: afterwards.
+  void relay_step(Flow& flow, Micros now);
+  void open_records(Flow& flow, Micros now);
+  bool open_one(Flow& flow, uint32_t record_bytes, Micros now);
+  void seal_data(Flow& flow, Micros now);
+  void pass_data(Flow& flow, Side from, Micros now);
+  void end_directions(Flow& flow, Micros now);
+  void close_with_alert(Flow& flow, const tls::Refusal& refusal, Micros now);
+  bool start_backend(Flow& flow, const abi::SocketAddress& backend, Micros now);
+  bool choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
+                     tcp::TimeWaitReuse& previous, Micros now);
+  uint8_t* reserve(Flow& flow, Side to, uint32_t bytes);
+  bool commit(Flow& flow, Side to, uint32_t bytes);
+  bool append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length);
+  void drop_tail(Flow& flow, Side side);
+
+  // control.cc: the rings.
+  void dispatch(uint32_t endpoint, Micros now);  // message_
+  Flow* find(const abi::FlowId& id);
+  abi::FlowId id_of(const Flow& flow) const;
+  bool push(uint32_t endpoint, const void* message, uint32_t length);
+  template <class M>
+  bool send(uint32_t endpoint, M& message, const abi::FlowId& flow, uint32_t length = sizeof(M)) {
+    abi::fill_header(message, flow, region_->epoch(), length);
+    return push(endpoint, &message, length);
+  }
+  // As send; a flow whose message did not fit is served again in the next poll.
+  template <class M>
+  bool send_or_stall(Flow& flow, uint32_t endpoint, M& message, uint32_t length = sizeof(M)) {
+    if (region_ != nullptr && send(endpoint, message, id_of(flow), length)) return true;
+    stall(flow);
+    return false;
+  }
+  void continue_listing(Micros now);
+  void fill_row(const Flow& flow, Micros now, abi::FlowRow& row) const;
+
+  uint32_t index_of(const Flow& flow) const { return static_cast<uint32_t>(&flow - flows_.get()); }
+  void link_handshake(Flow& flow);
+  void unlink_handshake(Flow& flow);
+
+  EngineConfig config_;
+  EngineResources use_;
+  tcp::TimeWaitTable time_wait_;
+  tcp::TimerWheel wheel_;
+  FlowTable table_;
+  std::unique_ptr<Flow[]> flows_;
+  std::unique_ptr<uint32_t[]> free_;     // stack of unused flow indices
+  std::unique_ptr<uint32_t[]> dirty_;    // flows to serve in this poll
+  std::unique_ptr<uint32_t[]> stalled_;  // flows to serve in the next poll
+  uint32_t free_count_ = 0;
+  uint32_t dirty_count_ = 0;
+  uint32_t stalled_count_ = 0;
+  uint32_t active_ = 0;
+  uint32_t handshake_head_ = UINT32_MAX;
+  uint32_t waiting_for_control_ = 0;
+  uint32_t next_port_ = 0;
+  std::unique_ptr<uint8_t[]> scratch_;
+  net::Segment reply_;           // what answers a segment that belongs to no flow
+  tcp::Tcb fresh_;               // a connection being accepted, before it has a flow
+  abi::MessageBuffer message_;   // the message being handled
+
+  const abi::Region* region_ = nullptr;
+  uint32_t endpoints_ = 0;
+  uint32_t wake_ups_ = 0;
+  uint32_t pushed_to_ = 0;  // endpoints that got a message since take_wake_ups
+  abi::RingProducer to_control_[abi::kMaxEndpoints];
+  abi::RingConsumer from_control_[abi::kMaxEndpoints];
+  bool ring_broken_[abi::kMaxEndpoints] = {};
+  Listing listing_;
+};
+
+}  // namespace sluice::flow

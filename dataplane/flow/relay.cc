@@ -1,0 +1,298 @@
+// A flow with its keys: client records are opened into the backend's send queue, backend bytes are
+// sealed into the client's. The decryption and the encryption are the only copies.
+//
+//   client.receive --open_record--> tails[Backend] = slices of backend's send queue
+//   backend.receive --seal_record--> tails[Client] = slices of client's send queue
+//
+// Back-pressure: nothing is taken off one side's receive queue before the other side's send queue has
+// room for it, and TCP advertises no more window than the receive queue has left. Many small
+// records share a buffer (Tail), so that what is held stays in proportion to what is queued.
+//
+// Ends: close_notify from the client -> FIN to the backend; FIN from the backend -> close_notify and
+// FIN to the client; a client FIN without close_notify is a truncation -> RST to the backend.
+#include "abi/assert.h"
+#include "flow/engine.h"
+#include "flow/gather.h"
+#include "tls/limits.h"
+#include "tls/open.h"
+#include "tls/post_handshake.h"
+#include "tls/seal.h"
+
+namespace sluice::flow {
+
+using abi::CloseReason;
+using abi::Counter;
+
+void Engine::relay_step(Flow& flow, Micros now) {
+  if (flow.protocol == Protocol::Tls) {
+    open_records(flow, now);
+    if (flow.phase != FlowPhase::Closing) seal_data(flow, now);
+  } else {
+    pass_data(flow, Side::Client, now);
+    pass_data(flow, Side::Backend, now);
+  }
+  if (flow.phase != FlowPhase::Closing) end_directions(flow, now);
+}
+
+// ---- Client to backend.
+
+void Engine::open_records(Flow& flow, Micros now) {
+  while (!flow.client_closed && flow.phase != FlowPhase::Closing) {
+    const tcp::ReceiveQueue& queue = flow.client().receive;
+    uint8_t header[abi::kRecordHeaderBytes];
+    const uint32_t length = queue.peek(0, header, sizeof header);
+    if (length == 0) return;
+    const tls::RecordPhase phase =
+        flow.keys.tls13() ? tls::RecordPhase::Tls13 : tls::RecordPhase::Tls12;
+    const tls::Frame frame = tls::next_record(phase, std::span<const uint8_t>(header, length));
+    if (frame.verdict == tls::Verdict::Refuse) return close_with_alert(flow, frame.refusal, now);
+    if (frame.verdict == tls::Verdict::NeedMore) return;
+    if (queue.readable_bytes() < frame.record_bytes) return;
+    const uint32_t room = tls::open_output_bytes(flow.keys, frame.record_bytes);
+    if (tcp::tcp_send_space_bytes(use_.stack, flow.backend()) < room) return;
+    if (!open_one(flow, frame.record_bytes, now)) return;
+  }
+  if (flow.client_closed) {  // RFC 8446 6.1: what follows close_notify is ignored
+    tcp::tcp_consume(use_.stack, flow.client(), flow.client().receive.readable_bytes());
+  }
+}
+
+bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
+  uint8_t* const out = reserve(flow, Side::Backend, tls::open_output_bytes(flow.keys, record_bytes));
+  if (out == nullptr) {
+    stall(flow);
+    return false;
+  }
+  Pieces pieces;
+  gather(flow.client().receive, record_bytes, pieces);
+  if (pieces.length < record_bytes) {  // a record in more pieces than fit: copied together first
+    flow.client().receive.peek(0, scratch_.get(), record_bytes);
+    pieces.items[0] = {scratch_.get(), record_bytes};
+    pieces.count = 1;
+  }
+  const tls::OpenResult opened = tls::open_record(use_.records, flow.keys, pieces.span(), out);
+  tcp::tcp_consume(use_.stack, flow.client(), record_bytes);
+  if (opened.verdict != tls::Verdict::Accept) {
+    close_with_alert(flow, opened.refusal, now);
+    return false;
+  }
+  uint8_t reply[tls::kMaxReplyBytes];
+  const tls::Action action = tls::handle_record(use_.records, flow.keys, opened.type,
+                                                {out, opened.length}, reply);
+  switch (action.kind) {
+    case tls::ActionKind::Deliver:
+      flow.bytes_from_client += opened.length;
+      flow.activity_us = now;
+      return commit(flow, Side::Backend, opened.length);
+    case tls::ActionKind::Ignore:
+      return true;
+    case tls::ActionKind::Reply:
+      return append_bytes(flow, Side::Client, reply, action.reply_bytes);
+    case tls::ActionKind::PeerClosed:
+      flow.client_closed = true;
+      tcp::tcp_send_fin(use_.stack, flow.backend());
+      return true;
+    case tls::ActionKind::Close:
+      close_with_alert(flow, action.refusal, now);
+      return false;
+  }
+  return false;
+}
+
+// ---- Backend to client.
+
+void Engine::seal_data(Flow& flow, Micros now) {
+  while (!flow.backend_closed) {
+    const uint32_t readable = flow.backend().receive.readable_bytes();
+    if (readable == 0) return;
+    if (tls::key_update_due(flow.keys)) {
+      uint8_t update[tls::kMaxReplyBytes];
+      const uint32_t length = tls::seal_key_update(use_.records, flow.keys, update);
+      if (length == 0) return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
+      if (!append_bytes(flow, Side::Client, update, length)) return;
+    }
+    Pieces pieces;
+    gather(flow.backend().receive, std::min(readable, tls::max_plaintext(flow.keys)), pieces);
+    const uint32_t sealed_bytes = tls::sealed_size(flow.keys, pieces.length);
+    if (tcp::tcp_send_space_bytes(use_.stack, flow.client()) < sealed_bytes) return;
+    uint8_t* const out = reserve(flow, Side::Client, sealed_bytes);
+    if (out == nullptr) return stall(flow);
+    const uint32_t written = tls::seal_record(use_.records, flow.keys,
+                                              tls::ContentType::application_data, pieces.span(), out);
+    if (written == 0) {
+      return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::internal_error}, now);
+    }
+    SLUICE_ASSERT(written == sealed_bytes);
+    tcp::tcp_consume(use_.stack, flow.backend(), pieces.length);
+    flow.bytes_to_client += pieces.length;
+    flow.activity_us = now;
+    if (!commit(flow, Side::Client, written)) return;
+  }
+}
+
+// ---- A plain relay: the received slices themselves are queued on the other side.
+
+void Engine::pass_data(Flow& flow, Side from, Micros now) {
+  const tcp::ReceiveQueue& queue = flow.side(from).receive;
+  tcp::Tcb& to = flow.side(other(from));
+  uint64_t& bytes = from == Side::Client ? flow.bytes_from_client : flow.bytes_to_client;
+  while (queue.readable_bytes() > 0) {
+    const net::Slice slice = queue.head()->slice();
+    if (tcp::tcp_send_space_bytes(use_.stack, to) < slice.length) return;
+    net::retain(slice.owner);
+    if (!tcp::tcp_send(use_.stack, to, slice)) {
+      net::release(slice.owner);
+      return stall(flow);
+    }
+    tcp::tcp_consume(use_.stack, flow.side(from), slice.length);
+    bytes += slice.length;
+    flow.activity_us = now;
+  }
+}
+
+// ---- Ends.
+
+void Engine::end_directions(Flow& flow, Micros now) {
+  if (!flow.backend_closed && peer_finished(flow.backend()) &&
+      flow.backend().receive.readable_bytes() == 0) {
+    if (flow.protocol == Protocol::Tls) {
+      uint8_t notify[tls::kMaxReplyBytes];
+      const uint32_t length =
+          tls::seal_alert(use_.records, flow.keys, tls::Alert::close_notify, notify);
+      if (length == 0 || !append_bytes(flow, Side::Client, notify, length)) return;
+    }
+    flow.backend_closed = true;
+    tcp::tcp_send_fin(use_.stack, flow.client());
+  }
+  if (flow.client_closed || !peer_finished(flow.client())) return;
+  if (flow.protocol == Protocol::Tcp) {
+    if (flow.client().receive.readable_bytes() > 0) return;
+    flow.client_closed = true;
+    tcp::tcp_send_fin(use_.stack, flow.backend());
+    return;
+  }
+  // No whole record may be left that only waits for room at the backend.
+  uint8_t header[abi::kRecordHeaderBytes];
+  const uint32_t left = flow.client().receive.readable_bytes();
+  if (flow.client().receive.peek(0, header, sizeof header) == sizeof header) {
+    const tls::RecordPhase phase =
+        flow.keys.tls13() ? tls::RecordPhase::Tls13 : tls::RecordPhase::Tls12;
+    const tls::Frame frame = tls::next_record(phase, std::span<const uint8_t>(header, sizeof header));
+    if (frame.verdict == tls::Verdict::Accept && frame.record_bytes <= left) return;
+  }
+  flow.client_closed = true;
+  finish_client(flow, CloseReason::client_truncated, now);
+}
+
+// The flow ends on our word: the alert goes out sealed, then FIN; the backend sees RST.
+void Engine::close_with_alert(Flow& flow, const tls::Refusal& refusal, Micros now) {
+  if (refusal.alert != tls::Alert::none && flow.keys.installed()) {
+    uint8_t alert[tls::kMaxReplyBytes];
+    const uint32_t length = tls::seal_alert(use_.records, flow.keys, refusal.alert, alert);
+    if (length != 0) {
+      if (!append_bytes(flow, Side::Client, alert, length)) return;
+      flow.alert_sent = static_cast<uint8_t>(refusal.alert);
+    }
+  }
+  finish_client(flow, refusal.reason, now);
+}
+
+// ---- The backend's connection.
+
+bool Engine::start_backend(Flow& flow, const abi::SocketAddress& backend, Micros now) {
+  net::FlowTuple tuple;
+  tcp::TimeWaitReuse previous;
+  if (!choose_source(backend, tuple, previous, now)) return false;
+  const FlowRef reference{index_of(flow), Side::Backend};
+  tcp::tcp_connect(use_.stack, flow.backend(), tuple, now, &previous);
+  flow.backend_hash = table_.hash(tuple);
+  SLUICE_ASSERT(table_.insert(flow.backend_hash, reference));
+  flow.hashed_backend = true;
+  use_.counters.add(Counter::tcp_connects);
+  return true;
+}
+
+// An own address that reaches the backend, and a port of it that no flow and no young TIME_WAIT entry
+// holds. Worker w of n takes the ports p with p % n == w: an answer's port names its worker.
+bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
+                           tcp::TimeWaitReuse& previous, Micros now) {
+  const SourceAddress* source = nullptr;
+  for (const SourceAddress& candidate : config_.sources) {
+    if (candidate.address.is_ipv4() != backend.address.is_ipv4()) continue;
+    if (net::same_prefix(candidate.address, backend.address, candidate.prefix_bits)) {
+      source = &candidate;
+      break;
+    }
+    if (candidate.has_gateway && source == nullptr) source = &candidate;
+  }
+  if (source == nullptr) return false;
+  tuple.local.address = source->address;
+  tuple.remote = backend;
+  const uint32_t ports_per_worker = (65536U - kFirstBackendPort) / config_.workers;
+  for (uint32_t tries = 0; tries < kMaxPortTries; ++tries) {
+    next_port_ = (next_port_ + 1) % ports_per_worker;
+    tuple.local.port =
+        static_cast<uint16_t>(kFirstBackendPort + next_port_ * config_.workers + config_.core);
+    const uint32_t hash = table_.hash(tuple);
+    const auto tuple_of_ref = [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); };
+    if (table_.find(tuple, hash, tuple_of_ref).valid()) continue;
+    if (!time_wait_.reuse(use_.stack, tuple, now, previous)) continue;
+    return true;
+  }
+  return false;
+}
+
+// ---- Buffers at the end of a send queue.
+
+// Room for `bytes` contiguous bytes that will be sent to `to`; null when no buffer is free.
+uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
+  Tail& tail = flow.tail(to);
+  if (tail.owner != nullptr && tail.owner->capacity_bytes - tail.used_bytes >= bytes) {
+    return tail.owner->data() + tail.used_bytes;
+  }
+  drop_tail(flow, to);
+  net::RecordBuffer* buffer = nullptr;
+  if (bytes <= use_.small_buffers.capacity_bytes()) buffer = use_.small_buffers.allocate();
+  if (buffer == nullptr) buffer = use_.large_buffers.allocate();
+  if (buffer == nullptr) {
+    use_.counters.add(Counter::no_buffer);
+    return nullptr;
+  }
+  SLUICE_ASSERT(bytes <= buffer->capacity_bytes);
+  tail = {buffer, 0};
+  return buffer->data();
+}
+
+// Queues the first `bytes` of what reserve gave. False: the flow was aborted.
+bool Engine::commit(Flow& flow, Side to, uint32_t bytes) {
+  if (bytes == 0) return true;
+  Tail& tail = flow.tail(to);
+  const net::Slice slice{tail.owner->data() + tail.used_bytes, bytes, tail.owner};
+  net::retain(tail.owner);
+  if (!tcp::tcp_send(use_.stack, flow.side(to), slice)) {
+    net::release(tail.owner);
+    use_.counters.add(Counter::no_node);
+    abort(flow, CloseReason::out_of_buffers);
+    return false;
+  }
+  tail.used_bytes += bytes;
+  return true;
+}
+
+bool Engine::append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length) {
+  uint8_t* const out = reserve(flow, to, length);
+  if (out == nullptr) {
+    abort(flow, CloseReason::out_of_buffers);
+    return false;
+  }
+  std::memcpy(out, bytes, length);
+  return commit(flow, to, length);
+}
+
+void Engine::drop_tail(Flow& flow, Side side) {
+  Tail& tail = flow.tail(side);
+  if (tail.owner != nullptr) net::release(tail.owner);
+  tail = Tail{};
+}
+
+}  // namespace sluice::flow

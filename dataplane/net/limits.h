@@ -1,0 +1,48 @@
+// The bounds of the network layer that nothing outside of net/ needs to know. What the two
+// processes or several folders share is in abi/limits.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::net {
+
+// Frames. Ethernet 14, one 802.1Q tag 4, IPv6 40 (IPv4 20), TCP 60 at most.
+inline constexpr uint32_t kEthernetBytes = 14;
+inline constexpr uint32_t kVlanTagBytes = 4;
+inline constexpr uint32_t kIpv4HeaderBytes = 20;
+inline constexpr uint32_t kTcpHeaderBytes = 20;
+inline constexpr uint32_t kMaxTcpOptionBytes = 40;
+inline constexpr uint32_t kMaxHeaderBytes = 14 + 4 + 40 + 60;
+inline constexpr uint32_t kMinFrameBytes = 60;       // without the FCS; shorter ones are padded
+inline constexpr uint32_t kMinMtuBytes = 576;        // RFC 1122 3.3.2
+inline constexpr uint32_t kMaxFramePieces = 16;      // buffers of one received frame
+inline constexpr uint8_t kTimeToLive = 64;           // RFC 1122 3.2.1.7, as assigned
+
+// Interfaces and ports.
+inline constexpr uint32_t kMaxPorts = 16;
+inline constexpr uint32_t kMaxInterfaceAddresses = 16;
+
+// Neighbours, per table (one table per worker and port).
+inline constexpr uint32_t kNeighborBuckets = 256;
+inline constexpr uint32_t kNeighborWays = 4;
+inline constexpr uint32_t kNeighborParked = 4;       // packets kept per unresolved neighbour
+inline constexpr uint32_t kNeighborOutQueue = 32;    // ARP frames waiting to be sent
+inline constexpr uint32_t kNeighborParkedTotal = 256;
+
+// ICMP echo replies of one worker.
+inline constexpr uint32_t kIcmpRepliesPerSecond = 1000;
+inline constexpr uint32_t kIcmpBurst = 100;
+
+// Record buffers. The large class holds one whole record of any version, header and tag included.
+inline constexpr uint32_t kSmallRecordBytes = 2048;
+inline constexpr uint32_t kLargeRecordBytes = 18560;  // 5 + 2^14 + 2048, rounded up to 64
+inline constexpr uint32_t kRecordHeadroomBytes = 64;
+inline constexpr uint32_t kMaxRecordObjectBytes = 65535;  // an mbuf's buffer length has 16 bits
+
+// Transmission.
+inline constexpr uint32_t kTxBatch = 128;         // packets waiting for the next flush, per port
+inline constexpr uint32_t kTxCopyBytes = 256;     // payloads up to this are copied, never attached
+inline constexpr uint32_t kSteerRing = 512;       // packets between one pair of workers
+
+}  // namespace sluice::net

@@ -1,0 +1,124 @@
+// Who is behind an address on the link: ARP's table (RFC 826, RFC 1122 2.3.2), one per worker and
+// port. Bounded, no I/O, time is handed in: the caller feeds ARP frames in, takes ARP frames and
+// parked packets out.
+//
+// A worker's turn:
+//   lookup(hop) -> Ready: send. Pending: park() a prepared packet, or drop what it would have sent.
+//   input(frame) for every frame of kind Arp; if `share` comes back, hand a copy to the other
+//   workers, whose tables may wait for the same answer.
+//   tick(now); then drain next_frame() and next_unparked().
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "abi/counters.h"
+#include "net/arp.h"
+#include "net/frame.h"
+#include "net/interface.h"
+#include "net/wire.h"
+
+namespace sluice::net {
+
+enum class NeighborState : uint8_t {
+  Free,
+  Incomplete,  // asked, no answer yet
+  Reachable,   // confirmed lately
+  Stale,       // usable; the next use asks again
+  Probing,     // usable; asked again, by unicast first
+};
+
+struct Unparked {
+  uintptr_t packet = 0;
+  Mac mac;
+  bool resolved = false;  // false: nobody answered, the packet is the caller's to drop
+};
+
+class NeighborTable {
+ public:
+  // Both outlive the table.
+  NeighborTable(const Interface& interface, abi::Counters& counters);
+  NeighborTable(const NeighborTable&) = delete;
+  NeighborTable& operator=(const NeighborTable&) = delete;
+
+  // True and `mac` when a packet for `hop` can go. Otherwise the asking has begun.
+  bool lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac);
+  // Keeps an opaque packet until `hop` (just looked up, unresolved) is known. False: no room,
+  // counted in arp_queue_drop, and the packet stays the caller's. 0 is no packet.
+  bool park(const abi::IpAddress& hop, uintptr_t packet);
+
+  struct Input {
+    bool valid = false;
+    bool share = false;     // it spoke to one of our addresses: other workers' tables want it too
+    bool conflict = false;  // somebody else uses an address of ours (RFC 5227 2.4)
+  };
+  // `answer` is false for a frame that another worker has shared: learned from, never answered.
+  Input input(const Frame& frame, const Packet& packet, uint64_t now_us, bool answer = true);
+
+  // Ages entries and retransmits requests; cheap enough for every turn.
+  void tick(uint64_t now_us);
+  // Says who we are, for each of our IPv4 addresses (RFC 5227 2.3); at start.
+  void announce();
+  // The next ARP frame to send: its length, or 0 when there is none. `out` holds kArpFrameBytes.
+  uint32_t next_frame(std::span<uint8_t> out);
+  // The next packet that leaves the parking place; false when there is none.
+  bool next_unparked(Unparked& out);
+
+  NeighborState state(const abi::IpAddress& address) const;
+  uint32_t parked() const { return parked_; }
+  uint64_t conflicts() const { return conflicts_; }
+
+  static constexpr uint64_t kReachableUs = 30'000'000;    // RFC 4861 10, REACHABLE_TIME
+  static constexpr uint64_t kStaleUs = 600'000'000;       // unused this long: forgotten
+  static constexpr uint64_t kRetransmitUs = 1'000'000;    // RFC 1122 2.3.2.1: at most one a second
+  static constexpr uint64_t kLockUs = 1'000'000;          // a fresh entry keeps its MAC this long
+  static constexpr uint64_t kConflictUs = 10'000'000;     // RFC 5227 2.4(c): DEFEND_INTERVAL
+  static constexpr uint8_t kTries = 3;                    // of each kind, unicast and broadcast
+
+ private:
+  struct Entry {
+    abi::IpAddress address;
+    Mac mac;
+    NeighborState state = NeighborState::Free;
+    uint8_t tries = 0;
+    uint8_t parked_count = 0;
+    uint64_t confirmed_us = 0;
+    uint64_t asked_us = 0;
+    uint64_t used_us = 0;
+    std::array<uintptr_t, kNeighborParked> parked{};
+  };
+  struct OutFrame {
+    Arp arp;
+    Mac destination;
+  };
+
+  Entry* find(const abi::IpAddress& address);
+  const Entry* find(const abi::IpAddress& address) const;
+  Entry* claim(const abi::IpAddress& address, bool may_evict_reachable);
+  void ask(Entry& entry, uint64_t now_us, bool unicast);
+  void advance(Entry& entry, uint64_t now_us);
+  void confirm(Entry& entry, const Mac& mac, uint64_t now_us);
+  void unpark(Entry& entry, bool resolved);
+  void forget(Entry& entry);
+  void push(const Arp& arp, const Mac& destination);
+  void note_conflict(const Arp& arp, uint64_t now_us);
+
+  const Interface& interface_;
+  abi::Counters& counters_;
+  std::vector<Entry> entries_;  // kNeighborBuckets sets of kNeighborWays
+  std::array<OutFrame, kNeighborOutQueue> out_;
+  std::array<Unparked, kNeighborParkedTotal> unparked_;
+  uint32_t out_head_ = 0;
+  uint32_t out_count_ = 0;
+  uint32_t unparked_head_ = 0;
+  uint32_t unparked_count_ = 0;
+  uint32_t parked_ = 0;  // in entries and in unparked_ together, at most kNeighborParkedTotal
+  uint32_t sweep_ = 0;
+  uint64_t next_sweep_us_ = 0;
+  uint64_t defended_us_ = 0;
+  uint64_t conflicts_ = 0;
+};
+
+}  // namespace sluice::net

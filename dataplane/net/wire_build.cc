@@ -1,0 +1,247 @@
+// From Segment to bytes.
+//
+// Job: write complete packets, or headers for a payload that the port fetches itself. Limits:
+// IPv4; one VLAN tag; 40 bytes of TCP options, of which SACK takes what the others leave.
+// Data flow: a Segment of up to 64 KiB leaves as one or several packets, each a `Cut` of its
+// payload. All of them carry the same options (a receiver that uses timestamps drops segments
+// without, RFC 7323 3.2), sequence numbers advance by Cut::offset, and the flags that speak of the
+// beginning or the end stay with the first or last packet. copy_chain sums while it copies, so a
+// payload byte is touched once.
+#include <algorithm>
+#include <cstring>
+
+#include "net/wire.h"
+
+namespace sluice::net {
+namespace {
+
+constexpr uint8_t kNop = 1;
+
+// SACK blocks that fit beside the other options (RFC 2018 3: at most 3 with timestamps).
+uint32_t sack_blocks(const TcpOptions& options, uint32_t used) {
+  const uint32_t room = (kMaxTcpOptionBytes - used) < 4 ? 0 : (kMaxTcpOptionBytes - used - 4) / 8;
+  return std::min<uint32_t>({options.sack_count, room,
+                             static_cast<uint32_t>(options.sack.size())});
+}
+
+// Writes the options in the order that most stacks use, padded to words; returns their bytes.
+uint32_t write_options(const Segment& segment, uint8_t* out) {
+  const TcpOptions& options = segment.options;
+  const bool syn = (segment.flags & kSyn) != 0;
+  uint8_t* at = out;
+  if (syn && options.mss != 0) {
+    *at++ = 2;
+    *at++ = 4;
+    store_be16(at, options.mss);
+    at += 2;
+  }
+  if (syn && options.sack_permitted) {
+    // In the two bytes that pad the timestamps, when there are any.
+    if (!options.has_timestamps) {
+      *at++ = kNop;
+      *at++ = kNop;
+    }
+    *at++ = 4;
+    *at++ = 2;
+  } else if (options.has_timestamps) {
+    *at++ = kNop;
+    *at++ = kNop;
+  }
+  if (options.has_timestamps) {
+    *at++ = 8;
+    *at++ = 10;
+    store_be32(at, options.tsval);
+    store_be32(at + 4, options.tsecr);
+    at += 8;
+  }
+  if (syn && options.has_window_scale) {
+    *at++ = kNop;
+    *at++ = 3;
+    *at++ = 3;
+    *at++ = options.window_scale;
+  }
+  const uint32_t blocks = sack_blocks(options, static_cast<uint32_t>(at - out));
+  if (blocks > 0) {
+    *at++ = kNop;
+    *at++ = kNop;
+    *at++ = 5;
+    *at++ = static_cast<uint8_t>(2 + 8 * blocks);
+    for (uint32_t i = 0; i < blocks; ++i) {
+      store_be32(at, options.sack[i].start);
+      store_be32(at + 4, options.sack[i].end);
+      at += 8;
+    }
+  }
+  return static_cast<uint32_t>(at - out);
+}
+
+// The same sum of lengths as write_options.
+uint32_t option_bytes(const Segment& segment) {
+  const TcpOptions& options = segment.options;
+  const bool syn = (segment.flags & kSyn) != 0;
+  uint32_t bytes = syn && options.mss != 0 ? 4 : 0;
+  if (options.has_timestamps) {
+    bytes += 12;
+  } else if (syn && options.sack_permitted) {
+    bytes += 4;
+  }
+  if (syn && options.has_window_scale) bytes += 4;
+  const uint32_t blocks = sack_blocks(options, bytes);
+  return bytes + (blocks > 0 ? 4 + 8 * blocks : 0);
+}
+
+uint32_t link_bytes(const Interface& interface) {
+  return kEthernetBytes + (interface.vlan != 0 ? kVlanTagBytes : 0);
+}
+
+// Calls use(data, length) for each run of [offset, offset + length).
+template <typename Use>
+void for_each_run(const Chain& chain, uint32_t offset, uint32_t length, Use use) {
+  for (uint32_t i = 0; i < chain.count && length > 0; ++i) {
+    const Slice& piece = chain.pieces[i];
+    if (offset >= piece.length) {
+      offset -= piece.length;
+      continue;
+    }
+    const uint32_t run = std::min(piece.length - offset, length);
+    use(piece.data + offset, run);
+    offset = 0;
+    length -= run;
+  }
+}
+
+uint8_t cut_flags(uint8_t flags, const Cut& cut) {
+  uint8_t kept = flags;
+  if (!cut.first) kept &= static_cast<uint8_t>(~(kSyn | kCwr));
+  if (!cut.last) kept &= static_cast<uint8_t>(~(kFin | kPsh));
+  return kept;
+}
+
+void write_ipv4(const HeaderRequest& request, uint32_t total_length, uint8_t* ip) {
+  const Segment& segment = request.segment;
+  ip[0] = 0x45;
+  ip[1] = segment.ecn & 3;
+  store_be16(ip + 2, total_length);
+  // RFC 6864 4.1: with DF set the identification has no meaning.
+  store_be16(ip + 4, 0);
+  store_be16(ip + 6, 0x4000);
+  ip[8] = kTimeToLive;
+  ip[9] = kProtocolTcp;
+  store_be16(ip + 10, 0);
+  store_be32(ip + 12, segment.tuple.local.address.ipv4());
+  store_be32(ip + 16, segment.tuple.remote.address.ipv4());
+  if (request.checksum == ChecksumBy::Software) {
+    const uint16_t sum = checksum_finish(checksum_add(ip, kIpv4HeaderBytes));
+    std::memcpy(ip + 10, &sum, 2);
+  }
+}
+
+// Addresses, protocol and length as RFC 9293 3.1 puts them in front of the header.
+Sum pseudo_header(const uint8_t* ip, uint32_t tcp_length) {
+  uint8_t rest[4] = {0, kProtocolTcp, 0, 0};
+  store_be16(rest + 2, tcp_length);
+  return checksum_add(ip + 12, 8) + checksum_add(rest, sizeof rest);
+}
+
+void write_tcp_checksum(const HeaderRequest& request, const uint8_t* ip, uint8_t* tcp,
+                        uint32_t header_length) {
+  uint16_t field = 0;
+  switch (request.checksum) {
+    case ChecksumBy::Software:
+      field = checksum_finish(pseudo_header(ip, header_length + request.cut.length) +
+                              checksum_add(tcp, header_length) +
+                              checksum_fold(request.payload_sum));
+      break;
+    case ChecksumBy::Hardware:
+      field = checksum_fold(pseudo_header(ip, header_length + request.cut.length));
+      break;
+    case ChecksumBy::HardwareTso:
+      field = checksum_fold(pseudo_header(ip, 0));
+      break;
+  }
+  std::memcpy(tcp + 16, &field, 2);
+}
+
+}  // namespace
+
+uint32_t build_ethernet(const Interface& interface, const Mac& destination, uint16_t ethertype,
+                        uint8_t* out) {
+  std::memcpy(out, destination.bytes.data(), 6);
+  std::memcpy(out + 6, interface.mac.bytes.data(), 6);
+  uint8_t* at = out + 12;
+  if (interface.vlan != 0) {
+    store_be16(at, kEthertypeVlan);
+    store_be16(at + 2, interface.vlan & 0x0fffU);
+    at += kVlanTagBytes;
+  }
+  store_be16(at, ethertype);
+  return link_bytes(interface);
+}
+
+uint32_t header_bytes(const Segment& segment, const Interface& interface) {
+  if (!segment.tuple.local.address.is_ipv4() || !segment.tuple.remote.address.is_ipv4()) return 0;
+  return link_bytes(interface) + kIpv4HeaderBytes + kTcpHeaderBytes + option_bytes(segment);
+}
+
+uint32_t max_payload_bytes(const Segment& segment, const Interface& interface) {
+  const uint32_t headers = kIpv4HeaderBytes + kTcpHeaderBytes + option_bytes(segment);
+  const uint32_t room = interface.mtu > headers ? interface.mtu - headers : 0;
+  return segment.cut_bytes != 0 ? std::min<uint32_t>(segment.cut_bytes, room) : room;
+}
+
+uint32_t build_headers(const HeaderRequest& request, uint8_t* out) {
+  const Segment& segment = request.segment;
+  const Cut& cut = request.cut;
+  if (header_bytes(segment, request.interface) == 0) return 0;
+  uint8_t* ip = out + build_ethernet(request.interface, request.destination, kEthertypeIpv4, out);
+  uint8_t* tcp = ip + kIpv4HeaderBytes;
+  const uint32_t tcp_length = kTcpHeaderBytes + write_options(segment, tcp + kTcpHeaderBytes);
+  write_ipv4(request, kIpv4HeaderBytes + tcp_length + cut.length, ip);
+  store_be16(tcp, segment.tuple.local.port);
+  store_be16(tcp + 2, segment.tuple.remote.port);
+  // A SYN takes a sequence number in front of the payload.
+  const uint32_t syn = !cut.first && (segment.flags & kSyn) != 0 ? 1 : 0;
+  store_be32(tcp + 4, segment.seq + cut.offset + syn);
+  store_be32(tcp + 8, segment.ack);
+  tcp[12] = static_cast<uint8_t>(tcp_length / 4 << 4);
+  tcp[13] = cut_flags(segment.flags, cut);
+  store_be16(tcp + 14, segment.window);
+  store_be16(tcp + 16, 0);
+  store_be16(tcp + 18, 0);
+  write_tcp_checksum(request, ip, tcp, tcp_length);
+  return static_cast<uint32_t>(tcp + tcp_length - out);
+}
+
+Sum copy_chain(const Chain& chain, uint32_t offset, uint32_t length, uint8_t* out) {
+  Sum sum = 0;
+  uint32_t done = 0;
+  for_each_run(chain, offset, length, [&](const uint8_t* data, uint32_t run) {
+    sum = checksum_combine(sum, checksum_copy(out + done, data, run), done);
+    done += run;
+  });
+  return sum;
+}
+
+Sum sum_chain(const Chain& chain, uint32_t offset, uint32_t length) {
+  Sum sum = 0;
+  uint32_t done = 0;
+  for_each_run(chain, offset, length, [&](const uint8_t* data, uint32_t run) {
+    sum = checksum_combine(sum, checksum_add(data, run), done);
+    done += run;
+  });
+  return sum;
+}
+
+uint32_t build_frame(const Segment& segment, const Cut& cut, const Interface& interface,
+                     const Mac& destination, std::span<uint8_t> out) {
+  const uint32_t headers = header_bytes(segment, interface);
+  if (headers == 0 || cut.offset > segment.payload.length ||
+      cut.length > segment.payload.length - cut.offset || out.size() < headers + cut.length) {
+    return 0;
+  }
+  const Sum sum = copy_chain(segment.payload, cut.offset, cut.length, out.data() + headers);
+  build_headers({segment, interface, destination, cut, ChecksumBy::Software, sum}, out.data());
+  return headers + cut.length;
+}
+
+}  // namespace sluice::net

@@ -1,0 +1,55 @@
+// The nodes of send queues, receive queues and reassembly lists. One pool per worker, of a fixed
+// capacity taken at construction.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "net/segment.h"
+
+namespace sluice::tcp {
+
+// A run of bytes in a queue; holds one reference to `owner` while it is in a queue.
+struct SliceNode {
+  uint8_t* data;
+  net::BufferOwner* owner;
+  SliceNode* next;
+  uint32_t length;
+  uint32_t seq;  // sequence number of the first byte; used by the reassembly list alone
+
+  net::Slice slice() const { return {data, length, owner}; }
+};
+static_assert(sizeof(SliceNode) == 32);
+
+class SliceNodePool {
+ public:
+  explicit SliceNodePool(uint32_t capacity);
+  SliceNodePool(const SliceNodePool&) = delete;
+  SliceNodePool& operator=(const SliceNodePool&) = delete;
+
+  // Null when none is free.
+  SliceNode* take() {
+    SliceNode* node = free_;
+    if (node == nullptr) return nullptr;
+    free_ = node->next;
+    --free_count_;
+    node->next = nullptr;
+    return node;
+  }
+  void give(SliceNode* node) {
+    node->next = free_;
+    free_ = node;
+    ++free_count_;
+  }
+  uint32_t capacity() const { return capacity_; }
+  uint32_t free_count() const { return free_count_; }
+  uint32_t in_use() const { return capacity_ - free_count_; }
+
+ private:
+  std::unique_ptr<SliceNode[]> nodes_;
+  SliceNode* free_ = nullptr;
+  uint32_t capacity_;
+  uint32_t free_count_;
+};
+
+}  // namespace sluice::tcp

@@ -1,0 +1,80 @@
+// What all connections of one worker share: configuration, pools, counters, secrets.
+#pragma once
+
+#include <cstdint>
+
+#include "abi/counters.h"
+#include "abi/limits.h"
+#include "net/segment.h"
+#include "tcp/node_pool.h"
+#include "tcp/siphash.h"
+
+namespace sluice::tcp {
+
+using Micros = uint64_t;  // monotonic microseconds, handed in by the caller
+inline constexpr Micros kNever = UINT64_MAX;
+inline constexpr Micros kSecond = 1'000'000;
+
+struct CongestionOps;
+extern const CongestionOps kNewReno;  // congestion.h
+
+struct TcpConfig {
+  uint32_t mtu_bytes = 1500;  // of the port; the MSS we announce follows from it
+  // Payload of one emitted segment where the port segments (TSO), at most 65,000; 0: one MSS.
+  uint32_t tso_bytes = 0;
+
+  // Truesize of the buffers that one connection may hold in its receive queue and reassembly list,
+  // and in its send queue.
+  uint32_t receive_limit_bytes = abi::kReceiveLimitBytes;
+  uint32_t send_limit_bytes = abi::kSendLimitBytes;
+
+  Micros rto_initial_us = 1 * kSecond;  // RFC 6298 2.1
+  Micros rto_min_us = 200'000;          // RFC 6298 2.4 says 1 s; 200 ms is what everyone runs
+  Micros rto_max_us = 60 * kSecond;     // RFC 6298 2.5
+  Micros delayed_ack_us = 40'000;       // RFC 9293 3.8.6.3: below 500 ms
+  Micros user_timeout_us = 100 * kSecond;    // RFC 9293 3.8.3: R2 is at least 100 s
+  Micros connect_timeout_us = 10 * kSecond;  // until the handshake is done, active open
+  Micros time_wait_us = 60 * kSecond;        // 2 MSL
+  Micros fin_wait2_us = 300 * kSecond;       // our FIN acknowledged and nothing heard; 0: for ever
+
+  Micros keepalive_idle_us = 0;  // RFC 9293 3.8.4; 0: off
+  Micros keepalive_interval_us = 75 * kSecond;
+  uint8_t keepalive_probes = 9;
+
+  uint8_t challenge_acks_per_second = 10;  // per connection, RFC 5961 7
+
+  const CongestionOps* congestion = &kNewReno;
+};
+
+// A small buffer into which received bytes are copied together, so that tiny segments cannot pin
+// packet buffers. `owner` first: the owner that queues see is this struct.
+struct SmallBuffer {
+  net::BufferOwner owner;
+  uint8_t* data = nullptr;
+  uint32_t capacity_bytes = 0;
+  uint32_t used_bytes = 0;  // set to 0 by take; TCP's afterwards
+};
+
+// Where small buffers come from. Without `take` nothing is copied together.
+struct SmallBufferPool {
+  SmallBuffer* (*take)(void* context) = nullptr;  // one reference; null when none is free
+  void (*release)(net::BufferOwner* owner) = nullptr;  // as in every owner that take returns
+  void* context = nullptr;
+};
+
+// Random, the same in all workers of a process, never shown.
+struct Secrets {
+  SipHashKey isn{};        // RFC 6528
+  SipHashKey timestamp{};  // offsets of tsval
+  SipHashKey cookie{};     // SYN cookies; the rotating keys are derived from it
+};
+
+struct Stack {
+  const TcpConfig& config;
+  SliceNodePool& nodes;
+  abi::Counters& counters;
+  SmallBufferPool small_buffers{};
+  Secrets secrets{};
+};
+
+}  // namespace sluice::tcp

@@ -1,0 +1,154 @@
+// One side of a connection: everything TCP remembers of it. RFC 9293 3.3.1, names verbatim.
+//
+// A Tcb is plain memory without a constructor's work: value-initialise one, then open it with
+// tcp_connect or tcp_accept_cookie (connection.h), feed it through tcp_input (input.h), drain it
+// through tcp_output (output.h), and end with tcp_release.
+#pragma once
+
+#include <cstdint>
+
+#include "net/segment.h"
+#include "tcp/congestion.h"
+#include "tcp/reassembly.h"
+#include "tcp/slice_queue.h"
+#include "tcp/stack.h"
+
+namespace sluice::tcp {
+
+enum class State : uint8_t {
+  Closed, SynSent, SynReceived, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck,
+  TimeWait,
+};
+const char* to_string(State state);
+
+enum class CloseCause : uint8_t {
+  None,
+  Finished,    // both FINs acknowledged
+  PeerReset,   // a valid RST
+  Timeout,     // no acknowledgement for user_timeout_us, no answer to keepalives or to our SYN
+  Refused,     // RST in answer to our SYN
+  LocalAbort,  // tcp_abort
+};
+const char* to_string(CloseCause cause);
+
+using ReceiveQueue = SliceQueue;
+
+// Where snd_nxt stands in the send queue. `node` is null when the queue is empty.
+struct SendCursor {
+  SliceNode* node = nullptr;
+  uint32_t offset = 0;
+};
+
+struct Tcb {
+  net::FlowTuple tuple;
+  State state = State::Closed;
+  CloseCause close_cause = CloseCause::None;
+
+  uint8_t snd_wscale = 0;  // shift of the windows we receive; RFC 7323 2
+  uint8_t rcv_wscale = 0;  // shift of the windows we send
+  uint16_t mss = 0;        // most we send in a segment, options included; RFC 9293 3.7.1
+  uint16_t peer_segment_bytes = 0;  // largest payload seen, at most our MSS: a "full segment"
+
+  // Negotiated.
+  bool timestamps : 1 = false;      // RFC 7323 3
+  bool sack_permitted : 1 = false;  // RFC 2018 2
+  bool window_scale : 1 = false;    // RFC 7323 2: offered by the peer
+  // Of the stream.
+  bool fin_queued : 1 = false;  // our FIN follows the send queue
+  bool peer_fin : 1 = false;    // peer_fin_seq is known, maybe out of order
+  // Owed to the peer; cleared when sent.
+  bool ack_now : 1 = false;
+  bool rst_pending : 1 = false;
+  bool retransmit_head : 1 = false;  // one segment at snd_una: RFC 6582
+  bool probe : 1 = false;            // persist timer expired
+  bool keepalive : 1 = false;        // keepalive timer expired
+  bool output_wanted : 1 = false;    // queue or window changed, or emit had no room
+  // Of loss recovery.
+  bool persist : 1 = false;      // retransmit_at is the persist timer
+  bool in_recovery : 1 = false;  // RFC 6582
+  bool partial_ack : 1 = false;  // one was seen in this recovery
+  bool rtt_timing : 1 = false;   // rtt_seq is being timed (Karn: cleared by a retransmission)
+
+  uint8_t dup_acks = 0;
+  uint8_t backoff = 0;          // doublings of the RTO, of the persist interval
+  uint8_t keepalives_sent = 0;  // without an answer
+  uint8_t challenges = 0;       // sent in challenge_second
+
+  // Send sequence space.
+  uint32_t iss = 0;
+  uint32_t snd_una = 0;
+  uint32_t snd_nxt = 0;  // what goes out next; falls back to snd_una on a timeout
+  uint32_t snd_max = 0;  // the RFC's SND.NXT: one past the highest number sent
+  uint32_t snd_wnd = 0;
+  uint32_t snd_wl1 = 0;
+  uint32_t snd_wl2 = 0;
+  uint32_t max_snd_wnd = 0;  // RFC 5961 5.2, RFC 9293 3.8.6.2.1
+  uint32_t recover = 0;      // RFC 6582 3.2
+  // Receive sequence space.
+  uint32_t irs = 0;
+  uint32_t rcv_nxt = 0;
+  uint32_t rcv_adv = 0;  // right edge of the window as advertised; never moves left
+  uint32_t last_ack_sent = 0;
+  uint32_t peer_fin_seq = 0;
+  // Timestamps.
+  uint32_t ts_recent = 0;
+  uint32_t ts_recent_second = 0;  // when it was taken, in seconds
+  uint32_t ts_offset = 0;
+  uint32_t challenge_second = 0;
+
+  // Round trip. RFC 6298.
+  uint32_t srtt_us = 0;  // 0: no sample yet
+  uint32_t rttvar_us = 0;
+  uint32_t rto_us = 0;  // without backoff
+  uint32_t rtt_seq = 0;
+
+  Congestion congestion;
+
+  SliceQueue send;
+  SendCursor cursor;
+  ReceiveQueue receive;
+  Reassembly out_of_order;
+
+  // Timers; kNever when off.
+  Micros retransmit_at = kNever;  // RTO or persist
+  Micros delayed_ack_at = kNever;
+  Micros idle_at = kNever;  // keepalive, FIN-WAIT-2 or TIME-WAIT, by state
+  // Moments.
+  Micros unanswered_since = 0;  // the peer owes an acknowledgement since then
+  Micros received_at = 0;
+  Micros sent_at = 0;  // last data segment
+  Micros rtt_started = 0;
+
+  // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.
+  uint32_t send_seq() const { return snd_una == iss ? iss + 1 : snd_una; }
+  // One past the last queued byte: where the FIN goes.
+  uint32_t send_end() const { return send_seq() + send.readable_bytes(); }
+  uint32_t flight_bytes() const { return snd_nxt - snd_una; }
+};
+static_assert(sizeof(Tcb) <= 320);
+
+// Every change of state goes through here.
+void set_state(Tcb& tcb, State state);
+// The end: stops the timers, frees what can no longer be sent or completed. What has been received
+// in order stays readable until tcp_release.
+void close_tcb(Stack& stack, Tcb& tcb, CloseCause cause);
+// As close_tcb, and a RST goes out with the next tcp_output.
+void close_with_reset(Stack& stack, Tcb& tcb, CloseCause cause);
+
+// Whether the handshake is done and the connection not over.
+bool is_synchronized(State state);
+// Whether the peer may still send data.
+bool can_receive(State state);
+// Payload bytes of a full segment, options taken off. RFC 9293 3.7.1.
+uint32_t effective_mss(const Tcb& tcb);
+// The MSS we announce, by the port's MTU and the address family.
+uint16_t announced_mss(const TcpConfig& config, bool ipv4);
+// The window scale we announce: the least that lets the receive limit be shown.
+uint8_t announced_window_scale(const TcpConfig& config);
+// Our timestamp clock ticks in milliseconds. RFC 7323 5.4.
+inline uint32_t timestamp_clock(Micros now) { return static_cast<uint32_t>(now / 1000); }
+
+// Asserts what always holds between two calls; walks every list. For tests.
+void check_invariants(const Stack& stack, const Tcb& tcb);
+
+}  // namespace sluice::tcp

@@ -1,0 +1,65 @@
+// A hierarchical timer wheel with virtual time. Nodes are named by number (a flow's index), live in
+// an array allocated once, and are re-armed lazily: a node fires no later than it was scheduled
+// for, and whoever is called looks whether something is due and schedules again.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "tcp/stack.h"
+
+namespace sluice::tcp {
+
+class TimerWheel {
+ public:
+  static constexpr uint32_t kTickShift = 9;  // a tick is 512 us
+  static constexpr uint32_t kLevels = 5;     // 64 slots each: 6.4 days, and later by cascading again
+  static constexpr uint32_t kSlotShift = 6;
+  static constexpr uint32_t kSlots = 1U << kSlotShift;
+
+  // `capacity` nodes, numbered from 0.
+  TimerWheel(uint32_t capacity, Micros now);
+
+  // Fires at `at` or within a tick after. A node that is already scheduled earlier keeps its time.
+  // kNever is ignored.
+  void schedule(uint32_t node, Micros at);
+  void cancel(uint32_t node);
+  bool scheduled(uint32_t node) const { return nodes_[node].slot != kNoSlot; }
+  uint32_t size() const { return size_; }
+
+  // Calls fired(node) for every node that is due; it may schedule and cancel any node, also itself.
+  template <class Fired>
+  void advance(Micros now, Fired&& fired) {
+    for (uint32_t node = pop_due(now); node != kNone; node = pop_due(now)) fired(node);
+  }
+  // A time at or before the next firing, at which advance makes progress; kNever when empty.
+  Micros next_expiry_us() const;
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint16_t kNoSlot = UINT16_MAX;
+  struct Node {
+    uint64_t tick = 0;
+    uint32_t next = kNone;
+    uint32_t previous = kNone;  // kNone for the first of a slot
+    uint16_t slot = kNoSlot;    // level * kSlots + index
+  };
+  static_assert(sizeof(Node) == 24);
+
+  void link(uint32_t node);
+  void unlink(uint32_t node);
+  // The next due node, unlinked; kNone, with the wheel's time moved to `now`, when there is none.
+  uint32_t pop_due(Micros now);
+  uint64_t next_event_tick() const;
+  void cascade(uint32_t level);
+
+  std::unique_ptr<Node[]> nodes_;
+  uint32_t capacity_;
+  uint32_t size_ = 0;
+  uint64_t tick_;  // all nodes before it have fired
+  std::array<uint64_t, kLevels> occupied_{};
+  std::array<uint32_t, kLevels * kSlots> heads_;
+};
+
+}  // namespace sluice::tcp

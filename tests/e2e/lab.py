@@ -1,0 +1,214 @@
+"""What the end-to-end tests use of the lab: sockets in its namespaces, clients, counters, processes.
+
+pytest itself stays in the machine's own network namespace, where scripts/lab works. A socket belongs to the
+namespace in which it was created, so `connect` enters `client` for that one call; client programs are
+run through `ip netns exec`.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAB = ROOT / "build" / "lab"
+WWW = LAB / "www"
+CONFIG = LAB / "sluice.toml"
+CA = LAB / "ca.pem"
+SERVICE = "10.99.1.10"
+TLS_PORT, PLAIN_PORT = 443, 80
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+# --- the lab itself
+
+def command(*words, check=True, timeout=60):
+    """scripts/lab WORDS."""
+    result = subprocess.run([str(ROOT / "scripts" / "lab"), *map(str, words)], text=True, timeout=timeout,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert not check or result.returncode == 0, f"scripts/lab {words}: {result.stdout}"
+    return result
+
+
+def pid(name):
+    return json.loads((LAB / "run" / f"{name}.pid").read_text())["pid"]
+
+
+def log(name):
+    return (LAB / "logs" / f"{name}.log").read_text(errors="replace")
+
+
+def descriptors(name):
+    return len(os.listdir(f"/proc/{pid(name)}/fd"))
+
+
+def resident_kib(name):
+    for line in pathlib.Path(f"/proc/{pid(name)}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError(f"no VmRSS for {name}")
+
+
+@contextlib.contextmanager
+def stopped(name):
+    """SIGSTOP for the time of the block: a program that reads nothing any more."""
+    os.kill(pid(name), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid(name), signal.SIGCONT)
+
+
+def build_directory():
+    return pathlib.Path(json.loads((LAB / "run" / "lab.json").read_text())["build"])
+
+
+def program(name):
+    return next(path for path in sorted(build_directory().glob(f"**/{name}"))
+                if path.is_file() and os.access(path, os.X_OK))
+
+
+# --- sluicectl and the counters
+
+def ctl(*words, admin_socket=LAB / "run" / "admin.sock"):
+    return subprocess.run([str(program("sluicectl")), "--socket", str(admin_socket), *words], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=20)
+
+
+def counters():
+    """Every counter and gauge by its name in dataplane/abi/counters.def, summed over the workers."""
+    result = ctl("-o", "json", "counters")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["counters"]
+
+
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while True:
+        last = condition()
+        if last:
+            return last
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def wait_idle(seconds=20):
+    """Waits until no flow is left and returns the counters of that moment."""
+    def idle():
+        now = counters()
+        return now if now["flows_active"] == 0 else None
+    return wait_until(idle, seconds, "no active flow")
+
+
+# --- clients
+
+@contextlib.contextmanager
+def inside(namespace):
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+        enter(there)
+        try:
+            yield
+        finally:
+            enter(home)
+
+
+def enter(namespace):
+    if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def tcp_socket():
+    """An unconnected TCP socket of the namespace `client`."""
+    with inside("client"):
+        made = socket.socket()
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def connect(port=TLS_PORT, timeout=15, receive_buffer=None):
+    made = tcp_socket()
+    if receive_buffer:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    made.settimeout(timeout)
+    try:
+        made.connect((SERVICE, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def context(version=None, alpn=None):
+    """A client that trusts the lab's CA and no other; `version` fixes "1.2" or "1.3"."""
+    made = ssl.create_default_context(cafile=CA)
+    if version:
+        made.minimum_version = made.maximum_version = VERSIONS[version]
+    if alpn:
+        made.set_alpn_protocols(alpn)
+    return made
+
+
+def tls(host="ecdsa.sluice.test", version=None, timeout=15, alpn=None, receive_buffer=None):
+    raw = connect(timeout=timeout, receive_buffer=receive_buffer)
+    try:
+        return context(version, alpn).wrap_socket(raw, server_hostname=host)
+    except OSError:
+        raw.close()
+        raise
+
+
+def request(file, host="ecdsa.sluice.test", connection="close"):
+    return f"GET /{file} HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n\r\n".encode()
+
+
+def read_to_end(stream):
+    pieces = []
+    while piece := stream.recv(1 << 18):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def body_of(answer):
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    assert separator and head.startswith(b"HTTP/1.1 200"), answer[:200]
+    return body
+
+
+def fetch(file, host="ecdsa.sluice.test", version=None, timeout=15):
+    """GET by HTTP/1.1 over a connection of its own; the bytes of the file."""
+    with tls(host, version, timeout) as stream:
+        stream.sendall(request(file, host))
+        return body_of(read_to_end(stream))
+
+
+def check_serves(file="1k"):
+    assert fetch(file) == (WWW / file).read_bytes()
+
+
+def run_client(*words, send=None, timeout=30):
+    """A client program in the namespace `client`."""
+    return subprocess.run(["ip", "netns", "exec", "client", *map(str, words)], input=send or b"",
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def sum_of(file):
+    for line in (WWW / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        if name == file:
+            return digest
+    raise AssertionError(f"no {file} in SHA256SUMS")
