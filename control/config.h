@@ -45,6 +45,9 @@ struct HostConfig {
   bool is_default = false;
 };
 
+// How FlowRow and InstallKeys name a host; 0 is none.
+constexpr uint32_t host_tag(uint32_t host_index) { return host_index + 1; }
+
 struct ControlConfig {
   abi::config::DataplaneConfig dataplane;
   std::string admin_socket;  // absolute
@@ -55,6 +58,7 @@ struct ControlConfig {
   log::Level log_level = log::Level::Info;
   TlsConfig tls;
   std::vector<HostConfig> hosts;  // at least one
+  std::vector<std::string> warnings;  // what the operator should know and what stops nothing
 };
 
 [[nodiscard]] tl::expected<ControlConfig, abi::config::Error> load_control_config(

@@ -21,6 +21,7 @@
 #include "abi/assert.h"
 #include "crypto/provider.h"
 #include "flow/engine.h"
+#include "flow/small_buffers.h"
 #include "net/icmp.h"
 #include "net/neighbor.h"
 #include "net/wire.h"
@@ -46,6 +47,15 @@ Micros now_us() {
 }
 
 }  // namespace
+
+// One MSS is announced to everybody: that of the port with the smallest MTU.
+static tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config) {
+  tcp::TcpConfig tcp;
+  for (const auto& port : config.ports) {
+    tcp.mtu_bytes = std::min<uint32_t>(tcp.mtu_bytes, port.mtu);
+  }
+  return tcp;
+}
 
 struct Worker::Impl {
   Impl(const WorkerSettings& settings, net::Nic& nic, crypto::Provider provider);
@@ -91,6 +101,7 @@ namespace {
 flow::EngineConfig engine_config(const WorkerSettings& settings) {
   const abi::config::DataplaneConfig& config = *settings.config;
   flow::EngineConfig engine;
+  engine.start_us = now_us();
   engine.core = settings.number;
   engine.workers = settings.workers;
   engine.max_flows = config.max_connections;
@@ -119,7 +130,10 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       key_cache(kKeyCacheEntries, counters),
       records{provider, key_cache, counters},
       nodes(with.config->max_connections * 4 + 65536),
-      stack{nodes, counters, tcp_config},
+      tcp_config(make_tcp_config(*with.config)),
+      stack{tcp_config, nodes, counters, flow::SmallBuffers::of(nic.small_records()),
+            with.secrets},
+      listener(tcp_config, stack.secrets),
       icmp(counters),
       relax(with.config->idle == abi::config::IdlePolicy::Relax) {
   for (uint32_t port = 0; port < nic.ports(); ++port) {

@@ -12,6 +12,7 @@
 #include "abi/config/dataplane_config.h"
 #include "abi/counters.h"
 #include "net/nic.h"
+#include "tcp/stack.h"
 
 namespace sluice::dataplane {
 
@@ -33,7 +34,7 @@ struct WorkerSettings {
   uint16_t workers = 1;
   const abi::config::DataplaneConfig* config = nullptr;
   uint8_t hash_key[16] = {};    // the same for all workers: it also chooses a flow's worker
-  uint8_t secret_key[16] = {};  // of cookies and initial sequence numbers
+  tcp::Secrets secrets;         // of cookies and initial sequence numbers; the same for all
 };
 
 class Worker {

@@ -34,7 +34,7 @@ struct alignas(64) RegionHeader {
 
 // Written by the worker (counters, sleeping), read by control.
 struct alignas(64) WorkerBlock {
-  alignas(64) std::atomic<uint32_t> sleeping;      // see wake.h protocol below
+  alignas(64) std::atomic<uint32_t> sleeping;      // see sleep.h
   alignas(64) std::atomic<uint64_t> published_us;  // monotonic time of the copy
   std::atomic<uint64_t> counters[kCounters];
 };
@@ -43,10 +43,6 @@ struct alignas(64) WorkerBlock {
 struct alignas(64) EndpointBlock {
   alignas(64) std::atomic<uint32_t> sleeping;
 };
-
-// Sleep protocol, the same in both directions. Sleeper: sleeping.store(1), seq_cst fence, look at all
-// its rings once more, then wait on its wake socket; on waking sleeping.store(0). Producer: push, seq_cst
-// fence, if sleeping.load() then one send(MSG_DONTWAIT) of one byte on the sleeper's wake socket.
 
 enum class Direction : uint8_t { ToControl = 0, ToWorker = 1 };
 
@@ -78,7 +74,7 @@ constexpr size_t region_bytes(RegionShape shape) {
 
 enum class RegionError : uint8_t {
   None, BadShape, CreateFailed, SealFailed, MapFailed, LockFailed,
-  NotSealed, WrongSize, WrongMagic, WrongVersion, WrongShape,
+  NotSealed, WrongSize, WrongMagic, WrongVersion, WrongShape, WrongEpoch,
 };
 const char* region_error_text(RegionError error);
 
@@ -95,8 +91,8 @@ class Region {
   // Dataplane: memfd of region_bytes(shape), zeroed, F_SEAL_SHRINK|GROW|SEAL, mapped shared,
   // mlocked (LockFailed is only reported through `locked()`), MADV_DONTDUMP, header written.
   static RegionError create(RegionShape shape, uint32_t epoch, Region& out);
-  // Control: takes `fd` over. Checks F_GET_SEALS, size, then maps and checks the header against
-  // `shape` and `epoch`.
+  // Control: takes `fd` over, also when it fails. Checks F_GET_SEALS, size, then maps and checks
+  // the header against `shape` and `epoch`.
   static RegionError map(int fd, RegionShape shape, uint32_t epoch, Region& out);
 
   bool valid() const { return base_ != nullptr; }

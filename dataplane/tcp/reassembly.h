@@ -42,8 +42,9 @@ void reassembly_cut(Stack& stack, Reassembly& list, uint32_t seq);
 // Up to `limit` blocks, the latest arrival's first, then those reported before. RFC 2018 4.
 void reassembly_fill_sack(const Reassembly& list, net::TcpOptions& options, uint32_t limit);
 
-// Copies `slice` behind `tail` when that ends a small buffer with room. False: nothing was done.
-bool extend_small_buffer(const Stack& stack, SliceNode* tail, const net::Slice& slice);
+// Copies `slice` behind `tail` in memory when that ends a small buffer with room; the caller then
+// extends the tail's length. False: nothing was done.
+bool copy_behind(const Stack& stack, SliceNode* tail, const net::Slice& slice);
 // A fresh small buffer with a copy of `slice`, one reference; false when there is none.
 bool copy_to_small_buffer(const Stack& stack, const net::Slice& slice, net::Slice& copy);
 

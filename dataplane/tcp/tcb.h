@@ -33,6 +33,10 @@ const char* to_string(CloseCause cause);
 
 using ReceiveQueue = SliceQueue;
 
+// A peer that offers less than this gets segments of this size all the same: a tiny MSS is an
+// attack on our packet rate.
+inline constexpr uint32_t kMinMssBytes = 216;
+
 // Where snd_nxt stands in the send queue. `node` is null when the queue is empty.
 struct SendCursor {
   SliceNode* node = nullptr;

@@ -1,0 +1,200 @@
+// sluice-dataplane: reads its part of the configuration, opens the ports, starts one worker a core,
+// and then only waits: for control to come and go, and for SIGTERM.
+//
+// Nothing here is on a packet's way. Logging happens on this thread alone.
+#include <poll.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "abi/config/dataplane_config.h"
+#include "control_link.h"
+#include "net/nic.h"
+#include "worker.h"
+
+namespace sluice::dataplane {
+namespace {
+
+using abi::config::DataplaneConfig;
+
+net::NicSettings nic_settings(const DataplaneConfig& config) {
+  net::NicSettings settings;
+  for (const uint16_t processor : config.workers) settings.workers.push_back(processor);
+  settings.main_core = config.main_core;
+  switch (config.hugepages) {
+    case abi::config::Hugepages::Auto:
+      settings.hugepages = net::Hugepages::Auto;
+      break;
+    case abi::config::Hugepages::Required:
+      settings.hugepages = net::Hugepages::Required;
+      break;
+    case abi::config::Hugepages::Off:
+      settings.hugepages = net::Hugepages::Off;
+      break;
+  }
+  settings.memory_mib = config.memory_mib;
+  settings.eal_arguments = config.eal_arguments;
+  for (const auto& port : config.ports) {
+    net::PortSettings out;
+    out.name = port.name;
+    out.device = port.device;
+    for (const auto& address : port.addresses) {
+      out.addresses.push_back({address.address, address.prefix_length});
+    }
+    out.mtu = port.mtu;
+    out.vlan = port.vlan;
+    out.has_gateway = port.has_gateway;
+    out.gateway = port.gateway;
+    settings.ports.push_back(out);
+  }
+  return settings;
+}
+
+// Keys pass through this process: they must not end up in a core file, another process or swap.
+void protect_memory() {
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_DUMPABLE, 0);
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+    spdlog::warn("memory is not locked: {}; raise LimitMEMLOCK", strerror(errno));
+  }
+}
+
+void log_ports(const net::Nic& nic) {
+  for (uint32_t i = 0; i < nic.ports(); ++i) {
+    const net::PortInfo info = nic.port_info(i);
+    std::string addresses;
+    const net::Interface& interface = nic.interface(i);
+    for (uint8_t a = 0; a < interface.address_count; ++a) {
+      addresses += (a == 0 ? "" : ",") + abi::to_string(interface.addresses[a].address) + "/" +
+                   std::to_string(interface.addresses[a].prefix_bits);
+    }
+    spdlog::info("port {}: driver={} mac={:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x} mtu={} queues={} "
+                 "addresses={} link={} chains={} checksum_offload={} tso={}",
+                 info.name, info.driver, info.mac.bytes[0], info.mac.bytes[1], info.mac.bytes[2],
+                 info.mac.bytes[3], info.mac.bytes[4], info.mac.bytes[5], info.mtu, info.queues,
+                 addresses, info.link_up ? "up" : "down", info.chains, info.checksum_offload,
+                 info.segmentation_offload);
+  }
+}
+
+bool make_workers(const DataplaneConfig& config, net::Nic& nic,
+                  std::vector<std::unique_ptr<Worker>>& workers) {
+  WorkerSettings settings;
+  settings.config = &config;
+  settings.workers = static_cast<uint16_t>(config.workers.size());
+  if (getrandom(settings.hash_key, sizeof settings.hash_key, 0) != sizeof settings.hash_key ||
+      getrandom(&settings.secrets, sizeof settings.secrets, 0) != sizeof settings.secrets) {
+    spdlog::error("getrandom failed: {}", strerror(errno));
+    return false;
+  }
+  for (uint16_t i = 0; i < settings.workers; ++i) {
+    settings.number = i;
+    std::string error;
+    auto worker = Worker::create(settings, nic, error);
+    if (worker == nullptr) {
+      spdlog::error("worker {}: {}", i, error);
+      return false;
+    }
+    workers.push_back(std::move(worker));
+  }
+  return true;
+}
+
+int signal_descriptor() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void serve(ControlLink& link, int signals) {
+  for (;;) {
+    pollfd waits[3] = {{signals, POLLIN, 0}, {link.listener_fd(), POLLIN, 0},
+                       {link.connection_fd(), POLLIN, 0}};
+    if (poll(waits, 3, -1) < 0) continue;
+    if (waits[0].revents != 0) return;
+    std::string event;
+    if (waits[2].revents != 0) {
+      link.connection_event(event);
+      if (!event.empty()) spdlog::warn("{}", event);
+    }
+    event.clear();
+    if (waits[1].revents != 0) link.accept(event);
+    if (!event.empty()) spdlog::info("{}", event);
+  }
+}
+
+int run(const DataplaneConfig& config) {
+  const int signals = signal_descriptor();
+  protect_memory();
+  std::string error;
+  std::vector<std::string> notes;
+  const auto nic = net::Nic::open(nic_settings(config), error, notes);
+  for (const std::string& note : notes) spdlog::warn("{}", note);
+  if (nic == nullptr) {
+    spdlog::error("{}", error);
+    return 1;
+  }
+  log_ports(*nic);
+  std::vector<std::unique_ptr<Worker>> workers;
+  if (!make_workers(config, *nic, workers)) return 1;
+  ControlLink link;
+  std::vector<Worker*> pointers;
+  for (const auto& worker : workers) pointers.push_back(worker.get());
+  if (!link.open(config.control_socket, pointers, error)) {
+    spdlog::error("{}", error);
+    return 1;
+  }
+  for (uint32_t i = 0; i < workers.size(); ++i) {
+    if (!nic->launch(i, Worker::run, workers[i].get())) {
+      spdlog::error("worker {} cannot be started on processor {}", i, config.workers[i]);
+      return 1;
+    }
+  }
+  spdlog::info("ready: version={} workers={} control_socket={}", SLUICE_VERSION, workers.size(),
+               config.control_socket);
+  serve(link, signals);
+  spdlog::info("stopping");
+  for (const auto& worker : workers) worker->stop();
+  nic->wait();
+  link.detach();
+  return 0;
+}
+
+}  // namespace
+}  // namespace sluice::dataplane
+
+int main(int argc, char** argv) {
+  CLI::App app{"The poll-mode dataplane of Sluice: TCP, TLS records, relay."};
+  std::string path;
+  bool check = false;
+  app.add_option("-c,--config", path, "configuration file")->required();
+  app.add_flag("--check", check, "check the dataplane's part of the file and exit");
+  app.set_version_flag("--version", std::string("sluice-dataplane ") + SLUICE_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  auto logger = spdlog::stderr_logger_mt("sluice-dataplane");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
+  spdlog::set_default_logger(logger);
+  const auto config = sluice::abi::config::load_dataplane_config(path);
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().to_string().c_str());
+    return 1;
+  }
+  return check ? 0 : sluice::dataplane::run(*config);
+}
