@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "abi/config/dataplane_config.h"
+#include "abi/limits.h"
 #include "control/handshake/certs.h"
 #include "control/log.h"
 

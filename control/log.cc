@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -110,11 +111,10 @@ std::string render_json(Level level, std::string_view message, const Fields& fie
   clock_gettime(CLOCK_REALTIME, &now);
   std::tm utc{};
   gmtime_r(&now.tv_sec, &utc);
-  char text[40];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900,
-                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                now.tv_nsec / 1'000'000);
-  line["time"] = text;
+  char text[32];
+  const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+  const std::string fraction = std::to_string(1000 + now.tv_nsec / 1'000'000).substr(1);
+  line["time"] = std::string(text, length) + '.' + fraction + 'Z';
   line["level"] = level_name(level);
   line["message"] = message;
   for (const Field& field : fields) {

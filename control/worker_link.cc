@@ -6,9 +6,9 @@
 // InstallKeys is wiped wherever a copy of it was made: in `waiting` here, in the slot by the worker.
 #include "control/worker_link.h"
 
-#include <atomic>
 #include <cstring>
 
+#include "abi/sleep.h"
 #include "crypto/secret.h"
 
 namespace sluice::control {
@@ -48,7 +48,7 @@ bool WorkerLink::poll(Handler& handler) {
       const abi::MessageError error =
           abi::validate_for_control(message, epoch_, static_cast<uint16_t>(worker));
       if (error == abi::MessageError::None) {
-        handler.on_message(message);
+        handler.on_message(worker, message);
       } else {
         handler.on_bad_message(worker, error);
       }
@@ -87,18 +87,11 @@ void WorkerLink::push_waiting(Lane& lane) {
 }
 
 void WorkerLink::flush() {
-  bool any = false;
-  for (Lane& lane : lanes_) {
-    push_waiting(lane);
-    any = any || lane.pushed;
-  }
-  if (!any) return;
-  // Pairs with the worker's fence between its `sleeping` flag and its last look at the rings.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (Lane& lane : lanes_) push_waiting(lane);
   for (uint32_t worker = 0; worker < workers(); ++worker) {
     if (!lanes_[worker].pushed) continue;
     lanes_[worker].pushed = false;
-    if (attachment_->region.worker(worker).sleeping.load(std::memory_order_relaxed) != 0) {
+    if (abi::must_wake(attachment_->region.worker(worker).sleeping)) {
       abi::wake(attachment_->worker_wake[worker].get());
     }
   }
@@ -106,10 +99,7 @@ void WorkerLink::flush() {
 
 bool WorkerLink::may_sleep() {
   if (!attached()) return true;
-  std::atomic<uint32_t>& sleeping = attachment_->region.endpoint(endpoint_).sleeping;
-  sleeping.store(1, std::memory_order_relaxed);
-  // Pairs with the worker's fence between its push and its look at `sleeping`.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  abi::announce_sleep(attachment_->region.endpoint(endpoint_).sleeping);
   for (const Lane& lane : lanes_) {
     if (lane.waiting.empty() && lane.in.has_message()) {
       woke();
@@ -120,9 +110,7 @@ bool WorkerLink::may_sleep() {
 }
 
 void WorkerLink::woke() {
-  if (attached()) {
-    attachment_->region.endpoint(endpoint_).sleeping.store(0, std::memory_order_relaxed);
-  }
+  if (attached()) abi::end_sleep(attachment_->region.endpoint(endpoint_).sleeping);
 }
 
 bool WorkerLink::has_waiting() const {

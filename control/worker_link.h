@@ -25,7 +25,7 @@ class WorkerLink {
   class Handler {
    public:
     virtual ~Handler() = default;
-    virtual void on_message(const abi::MessageBuffer& message) = 0;
+    virtual void on_message(uint32_t worker, const abi::MessageBuffer& message) = 0;
     virtual void on_bad_message(uint32_t worker, abi::MessageError error) = 0;
     // A counter of this worker's rings is impossible; nothing more comes from it.
     virtual void on_broken_ring(uint32_t worker) = 0;
@@ -52,7 +52,7 @@ class WorkerLink {
   // Pushes what waits, wakes the workers that sleep.
   void flush();
 
-  // The sleep protocol of abi/region.h, the sleeper's side.
+  // The sleep protocol of abi/sleep.h, the sleeper's side.
   [[nodiscard]] bool may_sleep();
   void woke();
   // Waiting messages are tried again after this time: nobody reports free slots.

@@ -273,7 +273,6 @@ bool Worker::Impl::emit(const net::Segment& out) {
     } else if (const uintptr_t prepared = nic.prepare(port, out); prepared != 0) {
       if (!neighbors[port]->park(hop, prepared)) nic.drop_prepared(prepared);
     }
-    counters.add(Counter::tcp_segments_out);
     return true;
   }
   return true;  // an address that no port has: TCP will retransmit and give up

@@ -1,7 +1,7 @@
 # Shared by quickstart and test (sourced, not run): named steps with durations, and the builds.
 #
-# step NAME COMMAND... runs COMMAND with its output in build/logs/SCRIPT/NAME.log, and says how long it took.
-# A failure prints the end of that log; the step's exit code is the command's.
+# step NAME COMMAND... runs COMMAND with its output in build/logs/SCRIPT/NAME.log, and says how long
+# it took. A failure prints the end of that log; the step's exit code is the command's.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs="$root/build/logs/$(basename "$0")"

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""tally.py DIRECTORY [FAILED_STEP...]: adds up the JUnit reports in DIRECTORY; ends with "N passed, N failed".
+"""tally.py DIRECTORY [FAILED_STEP...]: adds up JUnit reports; ends with "N passed, N failed".
 
-A step can fail without a failed test in its report (NAME.xml for step NAME): a build error, a program that crashed
-outside its tests. It then counts as one failure itself. A skipped or disabled test is a failure:
-what CI does not run does not exist. Exit code 0 only when something passed and nothing failed.
+A step can fail without a failed test in its report (NAME.xml for step NAME): a build error, a
+program that crashed outside its tests. It then counts as one failure itself. A skipped or
+disabled test is a failure: what CI does not run does not exist. Exit code 0 only when something
+passed and nothing failed.
 """
 
 import pathlib

@@ -84,7 +84,7 @@ std::string name_text(const X509_NAME* name) {
 }
 
 int64_t time_seconds(const ASN1_TIME* time) {
-  std::tm parts{};
+  tm parts{};
   return ASN1_TIME_to_tm(time, &parts) == 1 ? static_cast<int64_t>(timegm(&parts)) : 0;
 }
 

@@ -105,7 +105,8 @@ bool Context::apply_host(SSL* ssl, uint32_t index) {
     }
   }
   const auto& context = decoded->session_context;
-  return SSL_set_session_id_context(ssl, context.data(), context.size()) == 1;
+  return SSL_set_session_id_context(ssl, context.data(),
+                                    static_cast<unsigned>(context.size())) == 1;
 }
 
 }  // namespace sluice::control::handshake

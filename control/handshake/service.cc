@@ -113,7 +113,7 @@ uint64_t Service::longest_sleep_us() {
   return deadlines_.front().when_us > now ? deadlines_.front().when_us - now : 1;
 }
 
-void Service::on_message(const abi::MessageBuffer& message) {
+void Service::on_message(uint32_t, const abi::MessageBuffer& message) {
   if (const auto* bytes = message.as<abi::HandshakeBytes>()) {
     on_bytes(*bytes);
   } else if (const auto* begin = message.as<abi::HandshakeBegin>()) {

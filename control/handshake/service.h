@@ -80,7 +80,7 @@ class Service final : public Loop::Source, private WorkerLink::Handler {
     }
   };
 
-  void on_message(const abi::MessageBuffer& message) override;
+  void on_message(uint32_t worker, const abi::MessageBuffer& message) override;
   void on_bad_message(uint32_t worker, abi::MessageError error) override;
   void on_broken_ring(uint32_t worker) override;
 

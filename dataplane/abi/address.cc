@@ -24,19 +24,19 @@ std::string to_string(const SocketAddress& address) {
 }
 
 bool parse_ip_address(const std::string& text, IpAddress& out) {
-  IpAddress parsed;
+  if (text.find('\0') != std::string::npos) return false;  // inet_pton would stop there
   uint8_t ipv4[4];
   if (inet_pton(AF_INET, text.c_str(), ipv4) == 1) {
-    parsed.bytes[10] = parsed.bytes[11] = 0xff;
+    IpAddress parsed = IpAddress::from_ipv4(0);
     std::memcpy(parsed.bytes.data() + 12, ipv4, sizeof ipv4);
     out = parsed;
     return true;
   }
-  if (inet_pton(AF_INET6, text.c_str(), parsed.bytes.data()) == 1) {
-    out = parsed;
-    return true;
-  }
-  return false;
+  IpAddress parsed;
+  if (inet_pton(AF_INET6, text.c_str(), parsed.bytes.data()) != 1) return false;
+  if (parsed.is_ipv4()) return false;  // ::ffff:10.0.0.1 is written 10.0.0.1
+  out = parsed;
+  return true;
 }
 
 bool parse_socket_address(const std::string& text, SocketAddress& out) {
@@ -45,14 +45,13 @@ bool parse_socket_address(const std::string& text, SocketAddress& out) {
   std::string host = text.substr(0, colon);
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
-  uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
-  if (error != std::errc() || stop != end || port == 0) return false;
   SocketAddress parsed;
+  const char* const digits = text.data() + colon + 1;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(digits, end, parsed.port);
+  if (error != std::errc() || stop != end || *digits == '0') return false;  // port 0, too
   if (!parse_ip_address(host, parsed.address)) return false;
-  if (bracketed != (host.find(':') != std::string::npos)) return false;
-  parsed.port = port;
+  if (bracketed == parsed.address.is_ipv4()) return false;  // brackets: IPv6, and only IPv6
   out = parsed;
   return true;
 }

@@ -50,7 +50,8 @@ static_assert(sizeof(SocketAddress) == 20);
 // "10.0.0.1", "fd00::1"; with a port "10.0.0.1:443", "[fd00::1]:443". Not for a worker's path.
 std::string to_string(const IpAddress& address);
 std::string to_string(const SocketAddress& address);
-// Strict; false leaves `out` untouched.
+// Strict: one way to write each port and address family (no leading zeros, no zone, no port 0, no
+// IPv4 address in IPv6 clothes). False leaves `out` untouched.
 bool parse_ip_address(const std::string& text, IpAddress& out);
 bool parse_socket_address(const std::string& text, SocketAddress& out);
 

@@ -20,7 +20,9 @@ namespace sluice::abi {
 
 inline constexpr uint32_t kAttachMagic = 0x3143534c;  // "LSC1"
 
-enum class AttachStatus : uint32_t { Ok = 0, WrongVersion = 1, Busy = 2, BadRequest = 3, NoMemory = 4 };
+enum class AttachStatus : uint32_t {
+  Ok = 0, WrongVersion = 1, Busy = 2, BadRequest = 3, NoMemory = 4
+};
 const char* attach_status_text(AttachStatus status);
 
 struct AttachRequest {
@@ -79,7 +81,8 @@ struct AttachedControl {  // what the dataplane keeps of one life of control
 };
 enum class AcceptResult : uint8_t { Nothing, Attached, Refused };
 // Accepts one pending connection, if any. `busy`: control is attached already: refuse. Only peers
-// with our uid (or root) are served. On Refused `message` says why.
+// with our uid (or root) are served. Waits at most 100 ms for the request of a client that has
+// connected. `message`: on Refused who and why, on Attached who. `out` changes on Attached alone.
 AcceptResult accept_attach(int listener, uint32_t workers, uint32_t epoch, bool busy,
                            AttachedControl& out, std::string& message);
 
@@ -98,7 +101,7 @@ bool attach(const std::string& path, uint32_t endpoints, int timeout_ms, Attache
 
 // One byte, MSG_DONTWAIT|MSG_NOSIGNAL; a full socket is as good as a sent byte.
 void wake(int fd);
-// Reads a wake socket empty.
+// Reads a wake socket empty, or 64 datagrams of it: a hostile peer cannot hold the reader.
 void drain_wake(int fd);
 
 }  // namespace sluice::abi

@@ -1,5 +1,5 @@
-// One datagram with descriptors over a UNIX SOCK_SEQPACKET socket, as both ends of the attachment send
-// and receive it. Private to attach*.cc.
+// One datagram with descriptors over a UNIX SOCK_SEQPACKET socket, as both ends of the attachment
+// send and receive it. Private to attach*.cc.
 #pragma once
 
 #include <sys/types.h>

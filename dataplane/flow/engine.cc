@@ -37,7 +37,6 @@ const net::FlowTuple& Engine::tuple_of(FlowRef reference) const {
 }
 
 void Engine::input(net::Segment& segment, Micros now) {
-  use_.counters.add(Counter::tcp_segments_in);
   const uint32_t hash = table_.hash(segment.tuple);
   const FlowRef reference = table_.find(
       segment.tuple, hash, [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); });
@@ -62,6 +61,7 @@ const ListenerConfig* Engine::listener_for(const net::Segment& segment, uint8_t&
 
 // RFC 9293 3.10.7.1 and 3.10.7.2: CLOSED and LISTEN.
 void Engine::input_no_flow(net::Segment& segment, uint32_t hash, Micros now) {
+  use_.counters.add(Counter::tcp_segments_in);
   if (input_time_wait(segment, now)) return;
   uint8_t number = 0;
   if (listener_for(segment, number) == nullptr) return send_reset(segment);
@@ -70,7 +70,7 @@ void Engine::input_no_flow(net::Segment& segment, uint32_t hash, Micros now) {
     if ((segment.flags & net::kAck) != 0) return send_reset(segment);
     net::Segment& reply = reply_;
     if (tcp::make_syn_ack(use_.stack, use_.listener, segment, now, reply)) {
-      use_.output(reply);
+      answer(reply);
     }
     return;
   }
@@ -78,13 +78,13 @@ void Engine::input_no_flow(net::Segment& segment, uint32_t hash, Micros now) {
 }
 
 bool Engine::input_time_wait(net::Segment& segment, Micros now) {
-  tcp::TimeWaitAnswer answer;
-  if (!time_wait_.input(use_.stack, segment, now, answer, reply_)) return false;
-  switch (answer) {
+  tcp::TimeWaitAnswer verdict;
+  if (!time_wait_.input(use_.stack, segment, now, verdict, reply_)) return false;
+  switch (verdict) {
     case tcp::TimeWaitAnswer::None:
       return true;
     case tcp::TimeWaitAnswer::Reply:
-      use_.output(reply_);
+      answer(reply_);
       return true;
     case tcp::TimeWaitAnswer::Ended:  // RFC 6191: a new connection
       return false;
@@ -134,7 +134,12 @@ bool Engine::listens_on(const abi::SocketAddress& address) const {
 void Engine::send_reset(const net::Segment& segment) {
   if (!tcp::make_reset(segment, reply_)) return;
   use_.counters.add(Counter::tcp_resets_out);
-  use_.output(reply_);
+  answer(reply_);
+}
+
+// A segment of no flow; when there is no room it is lost as on a wire.
+void Engine::answer(const net::Segment& reply) {
+  if (use_.output(reply)) use_.counters.add(Counter::tcp_segments_out);
 }
 
 }  // namespace sluice::flow

@@ -130,6 +130,7 @@ class Engine {
   bool input_time_wait(net::Segment& segment, Micros now);
   void accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micros now);
   void send_reset(const net::Segment& segment);
+  void answer(const net::Segment& reply);
   const ListenerConfig* listener_for(const net::Segment& segment, uint8_t& number) const;
 
   // lifecycle.cc: what becomes of a flow.

@@ -170,6 +170,7 @@ std::unique_ptr<Nic> Nic::open(const NicSettings& settings, std::string& error,
 Nic::Nic(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Nic::~Nic() {
+  impl_->workers.clear();  // they give packets back to pools that end below
   for (auto& port : impl_->ports) {
     rte_eth_dev_stop(port->id);
     rte_eth_dev_close(port->id);

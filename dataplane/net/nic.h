@@ -27,6 +27,7 @@ struct PortSettings {
   std::vector<InterfaceAddress> addresses;
   uint16_t mtu = 1500;
   uint16_t vlan = 0;
+  uint16_t max_queues = 0;  // 0: one per worker, as far as the device has them
   bool has_gateway = false;
   abi::IpAddress gateway;
 };

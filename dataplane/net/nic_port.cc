@@ -143,7 +143,8 @@ bool find_port(const PortSettings& settings, uint32_t workers, Port& port, std::
   port.driver = info.driver_name;
   port.af_xdp = port.driver.find("af_xdp") != std::string::npos;
   read_capabilities(info, port);
-  const uint32_t most = std::min<uint32_t>(info.max_rx_queues, info.max_tx_queues);
+  uint32_t most = std::min<uint32_t>(info.max_rx_queues, info.max_tx_queues);
+  if (settings.max_queues != 0) most = std::min<uint32_t>(most, settings.max_queues);
   port.queues = static_cast<uint16_t>(std::clamp<uint32_t>(workers, 1, std::max(most, 1U)));
   if (!fill_interface(settings, port, error)) return false;
   if (settings.mtu < kMinMtuBytes || (info.max_mtu != 0 && settings.mtu > info.max_mtu)) {

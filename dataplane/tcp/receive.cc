@@ -197,6 +197,10 @@ uint32_t full_window_bytes(const TcpConfig& config) {
   return static_cast<uint32_t>(static_cast<uint64_t>(config.receive_limit_bytes) * kWindowShare / 8);
 }
 
+uint16_t syn_window_bytes(const TcpConfig& config) {
+  return static_cast<uint16_t>(std::min(full_window_bytes(config), 65535U));
+}
+
 uint32_t window_edge(const Stack& stack, const Tcb& tcb) {
   const TcpConfig& config = stack.config;
   const uint32_t held = held_bytes(tcb);

@@ -16,6 +16,8 @@ void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, Inp
 
 // The most that the receive window can be.
 uint32_t full_window_bytes(const TcpConfig& config);
+// What a SYN advertises of it: unscaled. RFC 7323 2.2.
+uint16_t syn_window_bytes(const TcpConfig& config);
 // The right edge that an ACK sent now would advertise; never left of rcv_adv. RFC 9293 3.8.6.2.2.
 uint32_t window_edge(const Stack& stack, const Tcb& tcb);
 // Whether the window has grown enough to tell the peer without being asked.

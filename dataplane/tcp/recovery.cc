@@ -69,7 +69,7 @@ void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, 
     tcb.rtt_timing = false;
     add_rtt_sample(stack, tcb, now - tcb.rtt_started);
   } else if (tcb.timestamps && segment.options.has_timestamps && segment.options.tsecr != 0 &&
-             tcb.snd_una != tcb.iss) {  // a cookie's timestamp is coarse: not a sample
+             tcb.state != State::SynReceived) {  // a cookie's timestamp is coarse: no sample
     const uint32_t elapsed_ms = timestamp_clock(now) + tcb.ts_offset - segment.options.tsecr;
     const uint64_t sample_us = static_cast<uint64_t>(elapsed_ms) * 1000;
     if (sample_us <= kMaxRttSample) add_rtt_sample(stack, tcb, std::max(sample_us, kClockGranularity));
@@ -91,10 +91,11 @@ void enter_recovery(Stack& stack, Tcb& tcb, Micros now) {
 void on_duplicate_ack(Stack& stack, Tcb& tcb, Micros now) {
   tcb.dup_acks = static_cast<uint8_t>(std::min(tcb.dup_acks + 1, 255));
   if (tcb.in_recovery) {
-    // Another segment has left the network. Bounded: duplicates cannot outnumber what was sent.
-    const uint32_t limit = 2 * (tcb.snd_max - tcb.snd_una) + kDupAckThreshold * effective_mss(tcb);
-    tcb.congestion.cwnd_bytes = std::max(
-        tcb.congestion.cwnd_bytes, std::min(tcb.congestion.cwnd_bytes + effective_mss(tcb), limit));
+    // Another segment has left the network; no more of them can than were sent.
+    const uint32_t mss = effective_mss(tcb);
+    uint32_t& cwnd = tcb.congestion.cwnd_bytes;
+    const uint32_t limit = tcb.congestion.ssthresh_bytes + (tcb.snd_max - tcb.snd_una) + mss;
+    if (cwnd < limit) cwnd += mss;
   } else if (tcb.dup_acks == kDupAckThreshold && seq_less(tcb.recover, tcb.snd_una)) {
     // Otherwise the duplicates may stem from what a timeout sent again needlessly.
     enter_recovery(stack, tcb, now);
@@ -129,15 +130,10 @@ bool on_new_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
   const uint32_t flight = tcb.snd_max - tcb.snd_una;
   const bool fin_acked = tcb.fin_queued && ack == tcb.send_end() + 1;
   const uint32_t acked_bytes = ack - tcb.send_seq() - (fin_acked ? 1U : 0U);
-  const uint32_t sent_bytes = tcb.send_seq() == tcb.snd_nxt + 1
-                                  ? 0  // the SYN is to be sent again
-                                  : seq_min(tcb.snd_nxt, tcb.send_end()) - tcb.send_seq();
+  const uint32_t sent_bytes =  // 0 while snd_nxt stands at or before the SYN's end
+      seq_max(seq_min(tcb.snd_nxt, tcb.send_end()), tcb.send_seq()) - tcb.send_seq();
   SLUICE_ASSERT(acked_bytes <= tcb.send.readable_bytes());
-  const bool sampled_before = tcb.rtt_timing || tcb.timestamps;
-  const uint32_t srtt_before = tcb.srtt_us;
   take_rtt_sample(stack, tcb, segment, now);
-  (void)srtt_before;
-  (void)sampled_before;
   drop_acknowledged(stack, tcb, acked_bytes, sent_bytes);
   tcb.snd_una = ack;
   if (seq_less(tcb.snd_nxt, ack)) tcb.snd_nxt = ack;
@@ -152,6 +148,8 @@ bool on_new_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
   } else {
     stack.config.congestion->on_ack(
         tcb.congestion, {acked_bytes, flight, effective_mss(tcb), tcb.srtt_us, now});
+    // Keeps `recover` in reach of sequence arithmetic on long transfers.
+    if (seq_less(tcb.recover, ack)) tcb.recover = ack - 1;
   }
   tcb.dup_acks = 0;
   tcb.persist = false;

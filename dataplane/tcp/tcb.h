@@ -124,7 +124,9 @@ struct Tcb {
   Micros rtt_started = 0;
 
   // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.
-  uint32_t send_seq() const { return snd_una == iss ? iss + 1 : snd_una; }
+  uint32_t send_seq() const {
+    return state == State::SynSent || state == State::SynReceived ? iss + 1 : snd_una;
+  }
   // One past the last queued byte: where the FIN goes.
   uint32_t send_end() const { return send_seq() + send.readable_bytes(); }
   uint32_t flight_bytes() const { return snd_nxt - snd_una; }

@@ -29,8 +29,14 @@ class StepFailed(Exception):
 def run(*command, check=True, **options):
     """Runs a command to its end; a failure carries the command and what it printed."""
     command = [str(word) for word in command]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, **options)
+    result = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
     if check and result.returncode != 0:
         raise StepFailed(" ".join(command), f"exit {result.returncode}: {result.stdout.strip()}")
     return result
@@ -49,8 +55,11 @@ def binary(name):
     for found in sorted(build_directory().glob(f"**/{name}")):
         if found.is_file() and os.access(found, os.X_OK):
             return found
-    raise StepFailed("find programs", f"no {name} below {build_directory()}; build it first "
-                     "(scripts/quickstart does) or set SLUICE_BUILD")
+    raise StepFailed(
+        "find programs",
+        f"no {name} below {build_directory()}; build it first "
+        "(scripts/quickstart does) or set SLUICE_BUILD",
+    )
 
 
 def log_tail(path, lines=25):

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """An echo server for the lab: echo_server.py ADDRESS PORT.
 
-One thread a connection, blocking calls: a peer that does not read makes send wait, and then nothing more is read
-from it, so that a connection never holds more than its one buffer. At the peer's end of stream everything has
-been sent back already; the write side is shut down and the connection closed in order.
+One thread a connection, blocking calls: a peer that does not read makes send wait, and then
+nothing more is read from it, so that a connection never holds more than its one buffer. At the
+peer's end of stream everything has been sent back already; the write side is shut down and the
+connection closed in order.
 """
 
 import contextlib

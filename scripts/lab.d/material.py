@@ -1,15 +1,26 @@
 """Files of the lab: its CA and certificates, the backend's files, and the configurations.
 
-Certificates and files stay over `down`, so that the next `up` is quick; certificates are made anew a week
-before they expire. The files' bytes come from a seeded generator and are the same on every machine.
+Certificates and files stay over `down`, so that the next `up` is quick; certificates are made
+anew a week before they expire. The files' bytes come from a seeded generator and are the same on
+every machine.
 """
 
 import hashlib
 import os
 import random
 
-from common import (BACKEND_ADDRESS, ECHO_PORT, GENERATED_CONFIG, H2C_PORT, HTTP_PORT, LAB,
-                    SERVICE_ADDRESS, TEMPLATES, WWW, run)
+from common import (
+    BACKEND_ADDRESS,
+    ECHO_PORT,
+    GENERATED_CONFIG,
+    H2C_PORT,
+    HTTP_PORT,
+    LAB,
+    SERVICE_ADDRESS,
+    TEMPLATES,
+    WWW,
+    run,
+)
 import network
 
 WEEK_SECONDS = 7 * 24 * 3600
@@ -29,28 +40,72 @@ FILES = {"0": 0, "1k": 1 << 10, "64k": 64 << 10, "1m": 1 << 20, "100m": 100 << 2
 
 
 def still_valid(path):
-    return path.exists() and run("openssl", "x509", "-in", path, "-noout", "-checkend",
-                                 WEEK_SECONDS, check=False).returncode == 0
+    return (
+        path.exists()
+        and run(
+            "openssl", "x509", "-in", path, "-noout", "-checkend", WEEK_SECONDS, check=False
+        ).returncode
+        == 0
+    )
 
 
 def authority(name, common_name, path_length, signer=()):
     extensions = f"basicConstraints=critical,CA:TRUE,pathlen:{path_length}"
-    run("openssl", "req", "-x509", *ECDSA, "-noenc", "-sha256", "-days", VALID_DAYS,
-        "-subj", f"/CN={common_name}", "-addext", extensions,
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-        "-keyout", LAB / f"{name}.key", "-out", LAB / f"{name}.pem", *signer)
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        *ECDSA,
+        "-noenc",
+        "-sha256",
+        "-days",
+        VALID_DAYS,
+        "-subj",
+        f"/CN={common_name}",
+        "-addext",
+        extensions,
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+        "-keyout",
+        LAB / f"{name}.key",
+        "-out",
+        LAB / f"{name}.pem",
+        *signer,
+    )
 
 
 def leaf(name, key_type, names):
     """NAME.pem: the certificate and then the intermediate that signed it; NAME.key: its key."""
     certificate = LAB / f"{name}.pem"
     alternatives = ",".join(f"DNS:{host}" for host in names)
-    run("openssl", "req", "-x509", *key_type, "-noenc", "-sha256", "-days", VALID_DAYS,
-        "-subj", f"/CN={names[0]}", "-addext", f"subjectAltName={alternatives}",
-        "-addext", "basicConstraints=critical,CA:FALSE",
-        "-addext", "keyUsage=critical,digitalSignature", "-addext", "extendedKeyUsage=serverAuth",
-        "-CA", LAB / "issuer.pem", "-CAkey", LAB / "issuer.key",
-        "-keyout", LAB / f"{name}.key", "-out", certificate)
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        *key_type,
+        "-noenc",
+        "-sha256",
+        "-days",
+        VALID_DAYS,
+        "-subj",
+        f"/CN={names[0]}",
+        "-addext",
+        f"subjectAltName={alternatives}",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        "keyUsage=critical,digitalSignature",
+        "-addext",
+        "extendedKeyUsage=serverAuth",
+        "-CA",
+        LAB / "issuer.pem",
+        "-CAkey",
+        LAB / "issuer.key",
+        "-keyout",
+        LAB / f"{name}.key",
+        "-out",
+        certificate,
+    )
     certificate.write_text(certificate.read_text() + (LAB / "issuer.pem").read_text())
 
 
@@ -62,8 +117,7 @@ def make_certificates():
     for name in names:
         (LAB / f"{name}.pem").unlink(missing_ok=True)
     authority("ca", "Sluice lab root", 1)
-    authority("issuer", "Sluice lab issuer", 0,
-              ("-CA", LAB / "ca.pem", "-CAkey", LAB / "ca.key"))
+    authority("issuer", "Sluice lab issuer", 0, ("-CA", LAB / "ca.pem", "-CAkey", LAB / "ca.key"))
     for name, (key_type, hosts) in CERTIFICATES.items():
         leaf(name, key_type, hosts)
     return True
@@ -72,8 +126,10 @@ def make_certificates():
 def make_files():
     WWW.mkdir(parents=True, exist_ok=True)
     sums = WWW / "SHA256SUMS"
-    complete = all((WWW / name).exists() and (WWW / name).stat().st_size == size
-                   for name, size in FILES.items())
+    complete = all(
+        (WWW / name).exists() and (WWW / name).stat().st_size == size
+        for name, size in FILES.items()
+    )
     if complete and sums.exists():
         return False
     lines = []
@@ -98,11 +154,18 @@ def processors():
 
 def fill_in(template, target):
     main, worker = processors()
-    values = {"LAB": LAB, "BACKEND": BACKEND_ADDRESS, "SERVICE": SERVICE_ADDRESS,
-              "HTTP_PORT": HTTP_PORT, "H2C_PORT": H2C_PORT, "ECHO_PORT": ECHO_PORT,
-              "MAIN": main, "WORKER": worker,
-              "CLIENT_DEVICE": network.device(0, "client"),
-              "BACKEND_DEVICE": network.device(1, "backend")}
+    values = {
+        "LAB": LAB,
+        "BACKEND": BACKEND_ADDRESS,
+        "SERVICE": SERVICE_ADDRESS,
+        "HTTP_PORT": HTTP_PORT,
+        "H2C_PORT": H2C_PORT,
+        "ECHO_PORT": ECHO_PORT,
+        "MAIN": main,
+        "WORKER": worker,
+        "CLIENT_DEVICE": network.device(0, "client"),
+        "BACKEND_DEVICE": network.device(1, "backend"),
+    }
     text = (TEMPLATES / template).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))

@@ -3,9 +3,9 @@
     namespace client            this namespace              namespace backend
     eth0 10.99.1.2/24  <---->  dp-client   dp-backend  <---->  eth0 10.99.2.2/24
 
-The dp- ends carry no address of the kernel: their frames belong to the dataplane, which answers for
-10.99.1.10 and 10.99.2.10 itself. Every offload is off on both ends: a veth otherwise passes frames whose
-checksum nobody computed, and segments of 64 KiB that fit no receive buffer.
+The dp- ends carry no address of the kernel: their frames belong to the dataplane, which answers
+for 10.99.1.10 and 10.99.2.10 itself. Every offload is off on both ends: a veth otherwise passes
+frames whose checksum nobody computed, and segments of 64 KiB that fit no receive buffer.
 """
 
 import contextlib
@@ -32,8 +32,13 @@ def namespace_exists(name):
 def belongs_to_lab(name):
     """True for a namespace that a lab made, whole or half: it has no address but eth0's."""
     links = json.loads(run("ip", "-n", name, "-j", "addr").stdout or "[]")
-    addresses = {(link["ifname"], address["local"]) for link in links if link["ifname"] != "lo"
-                 for address in link["addr_info"] if address["family"] == "inet"}
+    addresses = {
+        (link["ifname"], address["local"])
+        for link in links
+        if link["ifname"] != "lo"
+        for address in link["addr_info"]
+        if address["family"] == "inet"
+    }
     return addresses <= {("eth0", LINKS[name][1])}
 
 
@@ -62,7 +67,9 @@ def make_link(name):
 def up():
     for name in LINKS:
         if namespace_exists(name) and not belongs_to_lab(name):
-            raise StepFailed("network", f"a network namespace '{name}' exists that is not the lab's")
+            raise StepFailed(
+                "network", f"a network namespace '{name}' exists that is not the lab's"
+            )
     down()
     for name in LINKS:
         make_link(name)
@@ -82,7 +89,8 @@ def down():
 
 
 def detach_programs():
-    """A dataplane that was killed leaves its XDP program on the links; the next one needs them free."""
+    """A dataplane that was killed leaves its XDP program on the links; the next one needs them
+    free."""
     for host_end, _ in LINKS.values():
         run("ip", "link", "set", "dev", host_end, "xdp", "off", check=False)
 
@@ -95,8 +103,9 @@ def write_hosts():
     hosts = directory / "hosts"
     if hosts.exists() and HOSTS_MARK not in hosts.read_text():
         return
-    hosts.write_text(f"{HOSTS_MARK}; gone after 'lab down'\n127.0.0.1 localhost\n"
-                     f"{SERVICE_ADDRESS} {names}\n")
+    hosts.write_text(
+        f"{HOSTS_MARK}; gone after 'lab down'\n127.0.0.1 localhost\n" f"{SERVICE_ADDRESS} {names}\n"
+    )
 
 
 def remove_hosts():
@@ -120,12 +129,14 @@ def reserve_hugepages():
     except OSError as error:
         return f"no hugepages ({error.strerror}): continuing with ordinary pages"
     if present < HUGEPAGES:
-        return f"only {present} of {HUGEPAGES} hugepages are to be had: continuing with what there is"
+        return (
+            f"only {present} of {HUGEPAGES} hugepages are to be had: continuing with what there is"
+        )
     return f"{present} hugepages of 2 MiB reserved"
 
 
 def driver():
-    """"af_xdp" where this kernel has it, else "af_packet"; SLUICE_LAB_DRIVER overrides."""
+    """ "af_xdp" where this kernel has it, else "af_packet"; SLUICE_LAB_DRIVER overrides."""
     forced = os.environ.get("SLUICE_LAB_DRIVER")
     if forced:
         if forced not in ("af_xdp", "af_packet"):
@@ -147,4 +158,6 @@ def device(index, name):
 
 
 def tools_missing():
-    return [tool for tool in ("ip", "ethtool", "sysctl", "nginx", "openssl") if not shutil.which(tool)]
+    return [
+        tool for tool in ("ip", "ethtool", "sysctl", "nginx", "openssl") if not shutil.which(tool)
+    ]

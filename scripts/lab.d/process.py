@@ -1,8 +1,10 @@
-"""The lab's processes: started detached, recorded in run/NAME.pid, and killed by that record alone.
+"""The lab's processes: started detached, recorded in run/NAME.pid, and killed by that record
+alone.
 
-A record holds the pid, the kernel's start time of that process and the config it runs with. A pid alone could
-by now be somebody else's; pid and start time together name one process for ever. Signals go through
-a pidfd that was opened before the start time was compared, so that no reuse can slip in between.
+A record holds the pid, the kernel's start time of that process and the config it runs with. A pid
+alone could by now be somebody else's; pid and start time together name one process for ever.
+Signals go through a pidfd that was opened before the start time was compared, so that no reuse
+can slip in between.
 """
 
 import json
@@ -46,11 +48,20 @@ def start(name, command, config=None, environment=None, append=False):
     LOGS.mkdir(parents=True, exist_ok=True)
     RUN.mkdir(parents=True, exist_ok=True)
     with open(LOGS / f"{name}.log", "a" if append else "w") as log:
-        child = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                                 stdout=log, stderr=log, start_new_session=True, cwd="/",
-                                 env={**os.environ, MARK: str(LAB), **(environment or {})})
-    entry = {"pid": child.pid, "start_time": start_time(child.pid),
-             "config": str(config) if config else None}
+        child = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, MARK: str(LAB), **(environment or {})},
+        )
+    entry = {
+        "pid": child.pid,
+        "start_time": start_time(child.pid),
+        "config": str(config) if config else None,
+    }
     part = RUN / f"{name}.pid.part"
     part.write_text(json.dumps(entry) + "\n")
     part.rename(RUN / f"{name}.pid")
@@ -115,7 +126,9 @@ def stop(name, force=False):
         print(f"lab: {name} did not stop in {STOP_SECONDS:g} s: killing it", flush=True)
         signal_exactly(pid, began, signal.SIGKILL)
         if not wait_gone(pid, began, STOP_SECONDS):
-            raise StepFailed(f"stop {name}", f"process {pid} survives SIGKILL", LOGS / f"{name}.log")
+            raise StepFailed(
+                f"stop {name}", f"process {pid} survives SIGKILL", LOGS / f"{name}.log"
+            )
     (RUN / f"{name}.pid").unlink(missing_ok=True)
     return was_running
 
@@ -134,8 +147,8 @@ def ancestors():
 
 
 def end_leftovers(namespaces):
-    """Ends what the records do not name: workers of a killed nginx, an `exec` left behind, children of a
-    crashed program, or everything when the records themselves were deleted."""
+    """Ends what the records do not name: workers of a killed nginx, an `exec` left behind, children
+    of a crashed program, or everything when the records themselves were deleted."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         found = leftovers(namespaces)
         for pid, began in found:
@@ -145,8 +158,13 @@ def end_leftovers(namespaces):
 
 
 def leftovers(namespaces):
-    """(pid, start time) of every process that lives in one of the lab's namespaces or carries its mark."""
-    inodes = {there.st_ino for there in map(stat_or_none, (f"/run/netns/{n}" for n in namespaces)) if there}
+    """(pid, start time) of every process that lives in one of the lab's namespaces or carries its
+    mark."""
+    inodes = {
+        there.st_ino
+        for there in map(stat_or_none, (f"/run/netns/{n}" for n in namespaces))
+        if there
+    }
     mark = f"{MARK}={LAB}".encode()
     found, spared = [], ancestors()
     for entry in pathlib.Path("/proc").iterdir():

@@ -1,4 +1,5 @@
-"""The four processes of the lab - two plain backends, the dataplane, control - and the proof that they serve."""
+"""The four processes of the lab - two plain backends, the dataplane, control - and the proof that
+they serve."""
 
 import json
 import os
@@ -9,8 +10,21 @@ import tomllib
 
 import network
 import process
-from common import (BACKEND_ADDRESS, CLIENT_ADDRESS, ECHO_PORT, GENERATED_CONFIG, HTTP_PORT, LAB,
-                    LOGS, RUN, TEMPLATES, StepFailed, binary, build_directory, run)
+from common import (
+    BACKEND_ADDRESS,
+    CLIENT_ADDRESS,
+    ECHO_PORT,
+    GENERATED_CONFIG,
+    HTTP_PORT,
+    LAB,
+    LOGS,
+    RUN,
+    TEMPLATES,
+    StepFailed,
+    binary,
+    build_directory,
+    run,
+)
 
 ORDER = ("nginx", "echo", "dataplane", "control")
 READY_SECONDS = 20
@@ -18,7 +32,7 @@ STATE = RUN / "lab.json"
 
 
 def state():
-    """What the present `up` was made with: {"config", "build", "driver"}; empty when there is none."""
+    """What the present `up` was made with: config, build, driver; empty when there is none."""
     try:
         return json.loads(STATE.read_text())
     except (OSError, ValueError):
@@ -27,12 +41,17 @@ def state():
 
 def remember(config):
     RUN.mkdir(parents=True, exist_ok=True)
-    STATE.write_text(json.dumps({"config": str(config), "build": str(build_directory()),
-                                 "driver": network.driver()}) + "\n")
+    STATE.write_text(
+        json.dumps(
+            {"config": str(config), "build": str(build_directory()), "driver": network.driver()}
+        )
+        + "\n"
+    )
 
 
 def parsed(config):
-    """The config as a dict, or {} when it is not TOML: then the programs themselves say what is wrong."""
+    """The config as a dict, or {} when it is not TOML: then the programs themselves say what is
+    wrong."""
     try:
         return tomllib.loads(pathlib.Path(config).read_text())
     except (OSError, ValueError):
@@ -55,7 +74,10 @@ def identity(path):
 
 def raise_limits():
     """Thousands of connections need descriptors, and locked memory; what may not be raised stays."""
-    for limit, wanted in ((resource.RLIMIT_NOFILE, None), (resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)):
+    for limit, wanted in (
+        (resource.RLIMIT_NOFILE, None),
+        (resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY),
+    ):
         _, hard = resource.getrlimit(limit)
         try:
             resource.setrlimit(limit, (hard if wanted is None else wanted,) * 2)
@@ -64,7 +86,9 @@ def raise_limits():
 
 
 def listens(namespace, address, port):
-    listing = run("ip", "netns", "exec", namespace, "ss", "-Hltn", "src", f"{address}:{port}").stdout
+    listing = run(
+        "ip", "netns", "exec", namespace, "ss", "-Hltn", "src", f"{address}:{port}"
+    ).stdout
     return bool(listing.strip())
 
 
@@ -72,11 +96,15 @@ def start_backend(name):
     inside = ("ip", "netns", "exec", "backend")
     command, port = {
         "nginx": (("nginx", "-p", LAB, "-c", LAB / "nginx.conf", "-e", "stderr"), HTTP_PORT),
-        "echo": (("/usr/bin/python3", TEMPLATES / "echo_server.py", BACKEND_ADDRESS, ECHO_PORT), ECHO_PORT),
+        "echo": (
+            ("/usr/bin/python3", TEMPLATES / "echo_server.py", BACKEND_ADDRESS, ECHO_PORT),
+            ECHO_PORT,
+        ),
     }[name]
     process.start(name, (*inside, *command))
-    process.wait_ready(name, lambda: listens("backend", BACKEND_ADDRESS, port),
-                       f"its port {port}", READY_SECONDS)
+    process.wait_ready(
+        name, lambda: listens("backend", BACKEND_ADDRESS, port), f"its port {port}", READY_SECONDS
+    )
 
 
 def start_program(name, config, append=False):
@@ -90,12 +118,18 @@ def start_program(name, config, append=False):
     before = identity(path)
     if name == "dataplane":
         network.detach_programs()
-    # One way of loading the XDP program everywhere: libxdp's dispatcher wants a bpffs and locked memory, and
-    # leaves pins behind a killed process.
-    process.start(name, (binary(program), "--config", config), config=config,
-                  environment={"LIBXDP_SKIP_DISPATCHER": "1"}, append=append)
-    process.wait_ready(name, lambda: identity(path) not in (None, before), f"its socket {path}",
-                       READY_SECONDS)
+    # One way of loading the XDP program everywhere: libxdp's dispatcher wants a bpffs and locked
+    # memory, and leaves pins behind a killed process.
+    process.start(
+        name,
+        (binary(program), "--config", config),
+        config=config,
+        environment={"LIBXDP_SKIP_DISPATCHER": "1"},
+        append=append,
+    )
+    process.wait_ready(
+        name, lambda: identity(path) not in (None, before), f"its socket {path}", READY_SECONDS
+    )
 
 
 def start(name, config, append=False):
@@ -122,12 +156,27 @@ def probe_target(config):
 
 
 def probe(config, attempts=10):
-    """A handshake from the namespace `client`; with the lab's own config its certificate is verified too."""
+    """A handshake from the namespace `client`; with the lab's own config its certificate is
+    verified too."""
     kind, address, port, name = probe_target(config)
     if kind == "tls":
-        command = ["openssl", "s_client", "-connect", f"{address}:{port}", "-servername", name, "-brief"]
+        command = [
+            "openssl",
+            "s_client",
+            "-connect",
+            f"{address}:{port}",
+            "-servername",
+            name,
+            "-brief",
+        ]
         if pathlib.Path(config) == GENERATED_CONFIG:
-            command += ["-CAfile", str(LAB / "ca.pem"), "-verify_return_error", "-verify_hostname", name]
+            command += [
+                "-CAfile",
+                str(LAB / "ca.pem"),
+                "-verify_return_error",
+                "-verify_hostname",
+                name,
+            ]
     else:
         reach = f"import socket; socket.create_connection(({address!r}, {port}), 2).close()"
         command = ["/usr/bin/python3", "-c", reach]
@@ -141,8 +190,11 @@ def probe(config, attempts=10):
         if result.returncode == 0:
             return f"{kind} handshake with {name} at {address}:{port}"
         said = result.stdout.strip()
-    raise StepFailed("TLS handshake", f"{CLIENT_ADDRESS} -> {address}:{port} ({name}): {said}",
-                     [LOGS / "dataplane.log", LOGS / "control.log"])
+    raise StepFailed(
+        "TLS handshake",
+        f"{CLIENT_ADDRESS} -> {address}:{port} ({name}): {said}",
+        [LOGS / "dataplane.log", LOGS / "control.log"],
+    )
 
 
 def all_running():
@@ -150,13 +202,19 @@ def all_running():
 
 
 def own_namespaces():
-    return [name for name in network.LINKS
-            if network.namespace_exists(name) and network.belongs_to_lab(name)]
+    return [
+        name
+        for name in network.LINKS
+        if network.namespace_exists(name) and network.belongs_to_lab(name)
+    ]
 
 
 def any_remains():
-    return (any(process.record(name) for name in ORDER) or bool(own_namespaces())
-            or bool(process.leftovers([])))
+    return (
+        any(process.record(name) for name in ORDER)
+        or bool(own_namespaces())
+        or bool(process.leftovers([]))
+    )
 
 
 def take_down():

@@ -1,4 +1,5 @@
-"""The lab for the whole run, a time limit for every test, and the check that nothing died on the way."""
+"""The lab for the whole run, a time limit for every test, and the check that nothing died on the
+way."""
 
 import signal
 
@@ -50,4 +51,6 @@ def nothing_died(request, running_lab):
     yield
     listing = lab.command("status", check=False).stdout
     for name in watched:
-        assert f"{name:<10} running, pid {before[name]}\n" in listing, f"{name} died:\n{lab.log(name)[-4000:]}"
+        assert (
+            f"{name:<10} running, pid {before[name]}\n" in listing
+        ), f"{name} died:\n{lab.log(name)[-4000:]}"

@@ -1,8 +1,9 @@
-"""What the end-to-end tests use of the lab: sockets in its namespaces, clients, counters, processes.
+"""What the end-to-end tests use of the lab: sockets in its namespaces, clients, counters,
+processes.
 
-pytest itself stays in the machine's own network namespace, where scripts/lab works. A socket belongs to the
-namespace in which it was created, so `connect` enters `client` for that one call; client programs are
-run through `ip netns exec`.
+pytest itself stays in the machine's own network namespace, where scripts/lab works. A socket
+belongs to the namespace in which it was created, so `connect` enters `client` for that one call;
+client programs are run through `ip netns exec`.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import signal
 import socket
 import ssl
@@ -32,10 +34,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 # --- the lab itself
 
+
 def command(*words, check=True, timeout=60):
     """scripts/lab WORDS."""
-    result = subprocess.run([str(ROOT / "scripts" / "lab"), *map(str, words)], text=True, timeout=timeout,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    result = subprocess.run(
+        [str(ROOT / "scripts" / "lab"), *map(str, words)],
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert not check or result.returncode == 0, f"scripts/lab {words}: {result.stdout}"
     return result
 
@@ -74,16 +83,25 @@ def build_directory():
 
 
 def program(name):
-    return next(path for path in sorted(build_directory().glob(f"**/{name}"))
-                if path.is_file() and os.access(path, os.X_OK))
+    return next(
+        path
+        for path in sorted(build_directory().glob(f"**/{name}"))
+        if path.is_file() and os.access(path, os.X_OK)
+    )
 
 
 # --- sluicectl and the counters
 
+
 def ctl(*words, admin_socket=LAB / "run" / "admin.sock"):
-    return subprocess.run([str(program("sluicectl")), "--socket", str(admin_socket), *words], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          timeout=20)
+    return subprocess.run(
+        [str(program("sluicectl")), "--socket", str(admin_socket), *words],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=20,
+    )
 
 
 def counters():
@@ -105,13 +123,16 @@ def wait_until(condition, seconds, what):
 
 def wait_idle(seconds=20):
     """Waits until no flow is left and returns the counters of that moment."""
+
     def idle():
         now = counters()
         return now if now["flows_active"] == 0 else None
+
     return wait_until(idle, seconds, "no active flow")
 
 
 # --- clients
+
 
 @contextlib.contextmanager
 def inside(namespace):
@@ -196,10 +217,15 @@ def check_serves(file="1k"):
     assert fetch(file) == (WWW / file).read_bytes()
 
 
-def run_client(*words, send=None, timeout=30):
-    """A client program in the namespace `client`."""
-    return subprocess.run(["ip", "netns", "exec", "client", *map(str, words)], input=send or b"",
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+def run_client(line, send=b"", timeout=30):
+    """A client program in the namespace `client`, by its command line."""
+    return subprocess.run(
+        ["ip", "netns", "exec", "client", *shlex.split(line)],
+        input=send,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=timeout,
+    )
 
 
 def sha256(data):

@@ -84,7 +84,8 @@ def test_new_connections_wait_for_control(version):
 
 @pytest.mark.seconds(90)
 def test_waiting_ends_at_the_deadline():
-    """handshake_wait_ms of the lab's configuration is 10 s: then a waiting connection is closed, and counted."""
+    """handshake_wait_ms of the lab's configuration is 10 s: then a waiting connection is closed,
+    and counted."""
     lab.command("start", "control")
     before = lab.counters()["close_handshake_timeout"]
     lab.command("kill", "control")
@@ -94,7 +95,9 @@ def test_waiting_ends_at_the_deadline():
     assert client.error is not None
     assert 8 < client.seconds < 14
     lab.command("start", "control")
-    lab.wait_until(lambda: lab.counters()["close_handshake_timeout"] > before, 5, "a counted timeout")
+    lab.wait_until(
+        lambda: lab.counters()["close_handshake_timeout"] > before, 5, "a counted timeout"
+    )
 
 
 def test_three_lives_of_control():

@@ -1,6 +1,7 @@
 """The same bytes in unusual pieces: TCP may cut and join what TLS sends wherever it likes."""
 
 import random
+import socket
 import threading
 import time
 
@@ -28,7 +29,7 @@ def test_many_records_behind_finished():
     with wire.Wire("echo.sluice.test", "1.3") as client:
         client.finish_handshake()
         for begin in range(0, len(data), 3000):
-            client.tls.write(data[begin:begin + 3000])
+            client.tls.write(data[begin : begin + 3000])
         client.flush()
         assert client.read_exactly(len(data)) == data
 
@@ -66,7 +67,7 @@ def test_client_hello_over_several_records(version):
         sizes = [1, 1, 2, 3, 5, 8, 13, 21, 34, len(body)]
         cut, begin = b"", 0
         for size in sizes:
-            piece = body[begin:begin + size]
+            piece = body[begin : begin + size]
             cut += header + len(piece).to_bytes(2, "big") + piece
             begin += size
         client.socket.sendall(cut)
@@ -79,7 +80,8 @@ def test_client_hello_over_several_records(version):
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("seed", range(5))
 def test_records_cut_and_joined_at_random(version, seed):
-    """Records of random sizes as one stream of ciphertext, sent in pieces that know nothing of records."""
+    """Records of random sizes as one stream of ciphertext, sent in pieces that know nothing of
+    records."""
     generator = random.Random(f"{version} {seed}")
     data = generator.randbytes(1 << 20)
     with wire.Wire("echo.sluice.test", version) as client:
@@ -87,8 +89,10 @@ def test_records_cut_and_joined_at_random(version, seed):
         begin = 0
         while begin < len(data):
             size = generator.choice((1, 2, 17, 200, 1400, 5000, 16384, 16384))
-            begin += client.tls.write(data[begin:begin + size])
-        sender = threading.Thread(target=send_in_pieces, args=(client.socket, client.outgoing(), generator))
+            begin += client.tls.write(data[begin : begin + size])
+        sender = threading.Thread(
+            target=send_in_pieces, args=(client.socket, client.outgoing(), generator)
+        )
         sender.start()
         got = client.read_exactly(len(data))
         sender.join()
@@ -99,7 +103,7 @@ def send_in_pieces(connection, stream, generator):
     begin = 0
     while begin < len(stream):
         size = generator.choice((1, 4, 5, 6, 21, 700, 1448, 4000, 60_000))
-        connection.sendall(stream[begin:begin + size])
+        connection.sendall(stream[begin : begin + size])
         begin += size
         if generator.random() < 0.05:
             time.sleep(0.001)
@@ -125,4 +129,9 @@ def test_end_without_close_notify_is_counted():
         client.tls.write(b"cut off")
         client.flush()
         assert client.read_exactly(7) == b"cut off"
-    lab.wait_until(lambda: lab.counters()["close_client_truncated"] > before, 5, "a counted truncation")
+        client.socket.shutdown(socket.SHUT_WR)
+        while client.socket.recv(1 << 16):
+            pass
+    lab.wait_until(
+        lambda: lab.counters()["close_client_truncated"] > before, 5, "a counted truncation"
+    )

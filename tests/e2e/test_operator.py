@@ -1,4 +1,5 @@
-"""What an operator meets: sluicectl's commands and exit codes, and a configuration that is refused."""
+"""What an operator meets: sluicectl's commands and exit codes, and a configuration that is
+refused."""
 
 import json
 import subprocess
@@ -34,14 +35,16 @@ def test_unreachable_is_3(tmp_path):
     assert lab.ctl("status", admin_socket=tmp_path / "nobody.sock").returncode == 3
 
 
-WRONG_CONFIGS = {  # name: (text in the lab's configuration, its replacement, what the line must name)
-    "unknown key": ("log_level =", "log_levle =", "log_levle"),
-    "wrong type": ("handshake_threads = 1 ", 'handshake_threads = "1"', "handshake_threads"),
-    "missing file": ('chain = "rsa.pem"', 'chain = "none.pem"', "none.pem"),
-    "key of another certificate": ('key = "rsa.key"', 'key = "dual-rsa.key"', "dual-rsa.key"),
-    "not TOML": ("[control]", "[control", ""),
-    "backend that is not there": ('backend = "echo"', 'backend = "nosuch"', "nosuch"),
-}
+WRONG_CONFIGS = (
+    {  # name: (text in the lab's configuration, its replacement, what the line must name)
+        "unknown key": ("log_level =", "log_levle =", "log_levle"),
+        "wrong type": ("handshake_threads = 1 ", 'handshake_threads = "1"', "handshake_threads"),
+        "missing file": ('chain = "rsa.pem"', 'chain = "none.pem"', "none.pem"),
+        "key of another certificate": ('key = "rsa.key"', 'key = "dual-rsa.key"', "dual-rsa.key"),
+        "not TOML": ("[control]", "[control", ""),
+        "backend that is not there": ('backend = "echo"', 'backend = "nosuch"', "nosuch"),
+    }
+)
 
 
 @pytest.mark.parametrize("row", WRONG_CONFIGS.values(), ids=WRONG_CONFIGS.keys())
@@ -53,8 +56,14 @@ def test_wrong_configuration_is_one_line(row):
     wrong = lab.LAB / "e2e-wrong.toml"
     wrong.write_text(text.replace(old, new, 1))
     try:
-        done = subprocess.run([lab.program("sluice-control"), "--config", wrong], text=True, timeout=10,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            [lab.program("sluice-control"), "--config", wrong],
+            text=True,
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
     finally:
         wrong.unlink()
     assert done.returncode == 1, done.stdout
@@ -62,18 +71,24 @@ def test_wrong_configuration_is_one_line(row):
     assert len(lines) == 1, done.stdout
     place, _, rest = lines[0].partition("e2e-wrong.toml:")
     row_and_column = rest.split(":")[:2]
-    assert len(row_and_column) == 2 and all(part.strip().isdigit() for part in row_and_column), lines[0]
+    assert len(row_and_column) == 2 and all(
+        part.strip().isdigit() for part in row_and_column
+    ), lines[0]
     assert named in lines[0]
     lab.check_serves()
 
 
 def test_a_failed_handshake_is_logged_with_its_reason():
     """Who, which name, in which phase, and why."""
-    done = lab.run_client("curl", "-sS", "--cacert", "/dev/null", f"https://ecdsa.sluice.test/1k")
+    done = lab.run_client("curl -sS --cacert /dev/null https://ecdsa.sluice.test/1k")
     assert done.returncode != 0
-    lab.wait_until(lambda: [line for line in lab.log("control").splitlines()
-                            if "10.99.1.2" in line and "ecdsa.sluice.test" in line and "alert" in line.lower()],
-                   5, "a line about the refused certificate in control's log")
+
+    def told():
+        lines = lab.log("control").splitlines()
+        wanted = ("10.99.1.2", "ecdsa.sluice.test", "alert")
+        return [line for line in lines if all(word in line.lower() for word in wanted)]
+
+    lab.wait_until(told, 5, "a line about the refused certificate in control's log")
 
 
 def test_up_twice_is_harmless():

@@ -1,4 +1,5 @@
-"""A peer that does not read stalls its own connection and no other, and what is kept for it is bounded."""
+"""A peer that does not read stalls its own connection and no other, and what is kept for it is
+bounded."""
 
 import random
 import selectors
@@ -25,12 +26,14 @@ def check_others():
 def settled_bytes_sealed():
     """The count of sealed bytes once it stands still: nothing more is taken for the stalled reader."""
     last = -1
+
     def still():
         nonlocal last
         now = lab.counters()["tls_bytes_sealed"]
         same, last = now == last, now
         time.sleep(0.2)
         return now if same else None
+
     return lab.wait_until(still, 10, "a standstill")
 
 
@@ -88,7 +91,7 @@ def send_until_stalled(stream, block):
     taken, last = 0, time.monotonic()
     while time.monotonic() - last < 1.0:
         try:
-            taken += stream.send(block[taken % len(block):])
+            taken += stream.send(block[taken % len(block) :])
             last = time.monotonic()
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             time.sleep(0.01)
@@ -97,8 +100,9 @@ def send_until_stalled(stream, block):
 
 
 def check_echo(stream, block, size):
-    """Everything that was taken comes back. The record that stalled half written has to be finished first."""
-    wanted = (block * (size // len(block) + 2))
+    """Everything that was taken comes back. The record that stalled half written has to be finished
+    first."""
+    wanted = block * (size // len(block) + 2)
     selector = selectors.DefaultSelector()
     selector.register(stream, selectors.EVENT_READ | selectors.EVENT_WRITE)
     got, pending = bytearray(), True
@@ -106,7 +110,7 @@ def check_echo(stream, block, size):
         assert selector.select(15), f"no progress after {len(got)} of {size} bytes"
         try:
             if pending:
-                size += stream.send(block[size % len(block):])
+                size += stream.send(block[size % len(block) :])
                 pending = False
                 selector.modify(stream, selectors.EVENT_READ)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):

@@ -1,11 +1,14 @@
-"""The end of the run: both programs stop in order on SIGTERM, and no sanitizer had anything to say."""
+"""The end of the run: both programs stop in order on SIGTERM, and no sanitizer had anything to
+say."""
 
 import re
 
 import lab
 import pytest
 
-REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer|[Aa]ssertion .*failed")
+REPORT = re.compile(
+    r"ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer|[Aa]ssertion .*failed"
+)
 
 
 @pytest.mark.restarts("control", "dataplane")

@@ -17,8 +17,11 @@ VERSIONS = ("1.2", "1.3")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_100_mib_down(version, tmp_path):
     out = tmp_path / "got"
-    done = lab.run_client("curl", "-sS", "--fail", "--cacert", lab.CA, "--http1.1", f"--tlsv{version}",
-                          "--tls-max", version, "-o", out, "https://ecdsa.sluice.test/100m", timeout=110)
+    done = lab.run_client(
+        f"curl -sS --fail --cacert {lab.CA} --http1.1 --tlsv{version} --tls-max {version}"
+        f" -o {out} https://ecdsa.sluice.test/100m",
+        timeout=110,
+    )
     assert done.returncode == 0, done.stderr
     assert lab.sha256(out.read_bytes()) == lab.sum_of("100m")
 
@@ -33,7 +36,8 @@ def test_100_mib_up_and_back(version):
 
 
 def exchange(stream, size, seed):
-    """Sends `size` seeded bytes and reads as many back at the same time: (digest, digest, bytes read)."""
+    """Sends `size` seeded bytes and reads as many back at the same time: (digest, digest, bytes
+    read)."""
     generator = random.Random(seed)
     blocks = [generator.randbytes(256 << 10) for _ in range(16)]
     sent, received = hashlib.sha256(), hashlib.sha256()
@@ -49,7 +53,7 @@ def exchange(stream, size, seed):
             to_send, count = to_send - len(pending), count + 1
         try:
             if pending:
-                pending = pending[stream.send(pending):]
+                pending = pending[stream.send(pending) :]
                 progress = True
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
@@ -83,7 +87,9 @@ async def many_at_once(number, version):
         raw = lab.tcp_socket()
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, (lab.SERVICE, lab.TLS_PORT))
-        return await asyncio.open_connection(sock=raw, ssl=context, server_hostname="ecdsa.sluice.test")
+        return await asyncio.open_connection(
+            sock=raw, ssl=context, server_hostname="ecdsa.sluice.test"
+        )
 
     async def fetch(reader, writer):
         writer.write(lab.request("64k"))
@@ -98,11 +104,16 @@ async def many_at_once(number, version):
 
 
 def held():
-    """What may not grow: flows, buffers and slice nodes of the dataplane, descriptors of both programs."""
+    """What may not grow: flows, buffers and slice nodes of the dataplane, descriptors of both
+    programs."""
     now = lab.wait_idle(30)
-    return {"flows": now["flows_active"], "buffers": now["buffers_in_use"], "nodes": now["nodes_in_use"],
-            "dataplane descriptors": lab.descriptors("dataplane"),
-            "control descriptors": lab.descriptors("control")}
+    return {
+        "flows": now["flows_active"],
+        "buffers": now["buffers_in_use"],
+        "nodes": now["nodes_in_use"],
+        "dataplane descriptors": lab.descriptors("dataplane"),
+        "control descriptors": lab.descriptors("control"),
+    }
 
 
 def one_after_another(number):
@@ -111,7 +122,9 @@ def one_after_another(number):
     for index in range(number):
         with context.wrap_socket(lab.connect(), server_hostname="ecdsa.sluice.test") as stream:
             backend_closes = index % 2 == 0
-            stream.sendall(lab.request("1k", connection="close" if backend_closes else "keep-alive"))
+            stream.sendall(
+                lab.request("1k", connection="close" if backend_closes else "keep-alive")
+            )
             answer = b""
             while not answer.endswith(expected):
                 piece = stream.recv(1 << 16)

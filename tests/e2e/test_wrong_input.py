@@ -1,4 +1,5 @@
-"""Wrong input: each row's bytes get its answer, are counted under its name, and harm no other connection."""
+"""Wrong input: each row's bytes get its answer, are counted under its name, and harm no other
+connection."""
 
 import ssl
 
@@ -8,7 +9,10 @@ import wire
 
 CLOSE = None  # the connection ends without one byte in answer
 MAX_PLAINTEXT = 1 << 14
-OVERFLOW_1_2, OVERFLOW_1_3 = MAX_PLAINTEXT + 2048 + 1, MAX_PLAINTEXT + 256 + 1  # RFC 5246 6.2.3, RFC 8446 5.2
+OVERFLOW_1_2, OVERFLOW_1_3 = (
+    MAX_PLAINTEXT + 2048 + 1,
+    MAX_PLAINTEXT + 256 + 1,
+)  # RFC 5246 6.2.3, RFC 8446 5.2
 
 FIRST_BYTES = {  # name: (bytes, alert or CLOSE, counter)
     "plain HTTP": (b"GET / HTTP/1.1\r\nHost: rsa.sluice.test\r\n\r\n", CLOSE, "close_not_tls"),
@@ -16,18 +20,31 @@ FIRST_BYTES = {  # name: (bytes, alert or CLOSE, counter)
     "binary noise": (bytes(range(200, 256)) * 4, CLOSE, "close_not_tls"),
     "SSLv2 hello": (wire.sslv2_hello(), CLOSE, "close_sslv2_hello"),
     "SSLv3 hello": (wire.sslv3_hello(), wire.PROTOCOL_VERSION, "close_sslv3_hello"),
-    "TLS 1.0 only": (lambda: wire.hello_of(legacy=ssl.TLSVersion.TLSv1), wire.PROTOCOL_VERSION,
-                     "close_handshake_failed"),
-    "TLS 1.1 only": (lambda: wire.hello_of(legacy=ssl.TLSVersion.TLSv1_1), wire.PROTOCOL_VERSION,
-                     "close_handshake_failed"),
+    "TLS 1.0 only": (
+        lambda: wire.hello_of(legacy=ssl.TLSVersion.TLSv1),
+        wire.PROTOCOL_VERSION,
+        "close_handshake_failed",
+    ),
+    "TLS 1.1 only": (
+        lambda: wire.hello_of(legacy=ssl.TLSVersion.TLSv1_1),
+        wire.PROTOCOL_VERSION,
+        "close_handshake_failed",
+    ),
     "no common cipher, TLS 1.2": (  # ECDHE with Camellia
         lambda: wire.with_suites(wire.hello_of(versions=("1.2", "1.2")), [0xC072, 0xC076]),
-        wire.HANDSHAKE_FAILURE, "close_handshake_failed"),
+        wire.HANDSHAKE_FAILURE,
+        "close_handshake_failed",
+    ),
     "no common cipher, TLS 1.3": (  # AES-128-CCM-8
         lambda: wire.with_suites(wire.hello_of(versions=("1.3", "1.3")), [0x1305]),
-        wire.HANDSHAKE_FAILURE, "close_handshake_failed"),
+        wire.HANDSHAKE_FAILURE,
+        "close_handshake_failed",
+    ),
     "first record too long": (
-        wire.record(wire.HANDSHAKE, b"\x01" + bytes(MAX_PLAINTEXT)), 22, "close_record_overflow"),
+        wire.record(wire.HANDSHAKE, b"\x01" + bytes(MAX_PLAINTEXT)),
+        22,
+        "close_record_overflow",
+    ),
 }
 
 
@@ -41,7 +58,9 @@ def test_first_bytes(row):
         assert answer == b""
     else:
         assert wire.alerts_in(answer) == [(wire.FATAL, alert)]
-    lab.wait_until(lambda: lab.counters().get(counter, 0) == before + 1, 5, f"{counter} counted once")
+    lab.wait_until(
+        lambda: lab.counters().get(counter, 0) == before + 1, 5, f"{counter} counted once"
+    )
     lab.check_serves()
 
 
@@ -65,8 +84,11 @@ def too_long(client):
 
 ESTABLISHED = {  # name: (what to send, OpenSSL's name for the alert that must come, counter)
     "flipped tag bit": (flipped_tag, "BAD_RECORD_MAC", "close_bad_record_mac"),
-    "flipped tag bit in the second record": (flipped_in_second_record, "BAD_RECORD_MAC",
-                                             "close_bad_record_mac"),
+    "flipped tag bit in the second record": (
+        flipped_in_second_record,
+        "BAD_RECORD_MAC",
+        "close_bad_record_mac",
+    ),
     "record too long": (too_long, "ALERT_RECORD_OVERFLOW", "close_record_overflow"),
 }
 
@@ -84,7 +106,9 @@ def test_established(row, version):
             while client.read():
                 pass
         assert error.value.reason.endswith(alert), error.value
-    lab.wait_until(lambda: lab.counters().get(counter, 0) == before + 1, 5, f"{counter} counted once")
+    lab.wait_until(
+        lambda: lab.counters().get(counter, 0) == before + 1, 5, f"{counter} counted once"
+    )
     lab.check_serves()
 
 
@@ -107,5 +131,7 @@ def test_unknown_name_rejected(control_that_rejects, versions):
     before = lab.counters().get("close_handshake_failed", 0)
     answer = wire.answer_to(wire.hello_of(versions=versions, host="unknown.sluice.test"))
     assert wire.alerts_in(answer) == [(wire.FATAL, wire.UNRECOGNIZED_NAME)]
-    lab.wait_until(lambda: lab.counters().get("close_handshake_failed", 0) == before + 1, 5, "counted once")
+    lab.wait_until(
+        lambda: lab.counters().get("close_handshake_failed", 0) == before + 1, 5, "counted once"
+    )
     lab.check_serves()

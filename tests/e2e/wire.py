@@ -1,7 +1,7 @@
 """A TLS client whose bytes the test holds in its hands, and the pieces to make wrong ones.
 
-`Wire` runs Python's TLS over memory buffers: what the protocol wants to send lies in `outgoing()` until the test
-sends it, cut, joined or changed as it likes.
+`Wire` runs Python's TLS over memory buffers: what the protocol wants to send lies in `outgoing()`
+until the test sends it, cut, joined or changed as it likes.
 """
 
 import socket
@@ -19,7 +19,9 @@ class Wire:
     def __init__(self, host="ecdsa.sluice.test", version="1.3", context=None, port=lab.TLS_PORT):
         self.socket = lab.connect(port)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = (context or lab.context(version)).wrap_bio(self._in, self._out, server_hostname=host)
+        self.tls = (context or lab.context(version)).wrap_bio(
+            self._in, self._out, server_hostname=host
+        )
 
     def __enter__(self):
         return self
@@ -123,10 +125,14 @@ def with_suites(hello, suites):
     """The same ClientHello record offering exactly these cipher suites."""
     body = hello[9:]  # behind the record's and the message's header
     session_end = 35 + body[34]
-    old = int.from_bytes(body[session_end:session_end + 2], "big")
+    old = int.from_bytes(body[session_end : session_end + 2], "big")
     offered = b"".join(suite.to_bytes(2, "big") for suite in suites)
-    body = (body[:session_end] + len(offered).to_bytes(2, "big") + offered
-            + body[session_end + 2 + old:])
+    body = (
+        body[:session_end]
+        + len(offered).to_bytes(2, "big")
+        + offered
+        + body[session_end + 2 + old :]
+    )
     message = b"\x01" + len(body).to_bytes(3, "big") + body
     return hello[:3] + len(message).to_bytes(2, "big") + message
 
@@ -137,15 +143,21 @@ def record(kind, payload, version=0x0303):
 
 def sslv3_hello():
     """ClientHello of SSL 3.0: that version in the record and in the message, no extensions."""
-    body = (b"\x03\x00" + bytes(range(32)) + b"\x00" + b"\x00\x04\x00\x2f\x00\x35" + b"\x01\x00")
+    body = b"\x03\x00" + bytes(range(32)) + b"\x00" + b"\x00\x04\x00\x2f\x00\x35" + b"\x01\x00"
     return record(HANDSHAKE, b"\x01" + len(body).to_bytes(3, "big") + body, version=0x0300)
 
 
 def sslv2_hello():
     """CLIENT-HELLO of SSL 2.0: 2-byte header with the high bit, type 1, version 0x0002."""
     specs, challenge = b"\x01\x00\x80\x07\x00\xc0\x05\x00\x80", bytes(range(16))
-    body = (b"\x01\x00\x02" + len(specs).to_bytes(2, "big") + b"\x00\x00"
-            + len(challenge).to_bytes(2, "big") + specs + challenge)
+    body = (
+        b"\x01\x00\x02"
+        + len(specs).to_bytes(2, "big")
+        + b"\x00\x00"
+        + len(challenge).to_bytes(2, "big")
+        + specs
+        + challenge
+    )
     return (0x8000 | len(body)).to_bytes(2, "big") + body
 
 
@@ -177,7 +189,7 @@ def alerts_in(answer):
         length = int.from_bytes(answer[3:5], "big")
         if answer[0] == ALERT and length == 2:
             found.append((answer[5], answer[6]))
-        answer = answer[5 + length:]
+        answer = answer[5 + length :]
     return found
 
 
@@ -185,5 +197,5 @@ def send_in_single_bytes(connection, data):
     """Each byte in a segment of its own: the pause lets one leave before the next is written."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for index in range(len(data)):
-        connection.send(data[index:index + 1])
+        connection.send(data[index : index + 1])
         time.sleep(0.0005)

@@ -82,9 +82,10 @@ TEST(OpenSeal, EveryCutOfOneRecord) {
       for (size_t j = i; j <= record.size(); ++j) {
         End server;
         ASSERT_TRUE(install_keys(server.layer, make_keys(suite), server.keys));
-        const ConstPiece pieces[3] = {{record.data(), static_cast<uint32_t>(i)},
-                                      {record.data() + i, static_cast<uint32_t>(j - i)},
-                                      {record.data() + j, static_cast<uint32_t>(record.size() - j)}};
+        const auto piece = [&](size_t from, size_t to) {
+          return ConstPiece{record.data() + from, static_cast<uint32_t>(to - from)};
+        };
+        const ConstPiece pieces[3] = {piece(0, i), piece(i, j), piece(j, record.size())};
         const Opened opened = open_pieces(server, pieces);
         ASSERT_EQ(opened.result.verdict, Verdict::Accept) << i << " " << j;
         ASSERT_EQ(content(opened), plaintext);

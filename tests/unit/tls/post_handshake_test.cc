@@ -166,8 +166,8 @@ TEST(PostHandshake, FragmentedRenegotiationIsSkippedWhole) {
   hello[2] = 1;
   hello[3] = 40;  // 4 + 296
   uint32_t replies = 0;
-  for (size_t at = 0; at < hello.size(); at += 3) {
-    const Bytes part(hello.begin() + static_cast<long>(at), hello.begin() + static_cast<long>(at) + 3);
+  for (long at = 0; at < 300; at += 3) {
+    const Bytes part(hello.begin() + at, hello.begin() + at + 3);
     const Action action = handler.handle(kHandshake, part);
     EXPECT_NE(action.kind, Close) << at;
     if (action.kind == Reply) ++replies;
