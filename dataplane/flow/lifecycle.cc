@@ -240,6 +240,7 @@ void Engine::advance(Micros now) {
   });
   time_wait_.expire(use_.stack, now);
   use_.counters.set(Counter::time_wait_entries, time_wait_.size());
+  use_.counters.set(Counter::flows_waiting_for_control, waiting_for_control_);
   continue_listing(now);
   if (dirty_count_ != 0) serve(now);
 }

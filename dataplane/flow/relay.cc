@@ -48,7 +48,7 @@ void Engine::open_records(Flow& flow, Micros now) {
     if (frame.verdict == tls::Verdict::Refuse) return close_with_alert(flow, frame.refusal, now);
     if (frame.verdict == tls::Verdict::NeedMore) return;
     if (queue.readable_bytes() < frame.record_bytes) return;
-    const uint32_t room = tls::open_output_bytes(flow.keys, frame.record_bytes);
+    const uint32_t room = tls::open_output_bytes(flow.keys, frame.header.length);
     if (tcp::tcp_send_space_bytes(use_.stack, flow.backend()) < room) return;
     if (!open_one(flow, frame.record_bytes, now)) return;
   }
@@ -58,7 +58,9 @@ void Engine::open_records(Flow& flow, Micros now) {
 }
 
 bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
-  uint8_t* const out = reserve(flow, Side::Backend, tls::open_output_bytes(flow.keys, record_bytes));
+  uint8_t* const out = reserve(
+      flow, Side::Backend,
+      tls::open_output_bytes(flow.keys, record_bytes - abi::kRecordHeaderBytes));
   if (out == nullptr) {
     stall(flow);
     return false;
@@ -263,9 +265,10 @@ uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
   return buffer->data();
 }
 
-// Queues the first `bytes` of what reserve gave. False: the flow was aborted.
+// Queues the first `bytes` of what reserve gave; behind our FIN there is nothing to say any more.
+// False: the flow was aborted.
 bool Engine::commit(Flow& flow, Side to, uint32_t bytes) {
-  if (bytes == 0) return true;
+  if (bytes == 0 || flow.side(to).fin_queued) return true;
   Tail& tail = flow.tail(to);
   const net::Slice slice{tail.owner->data() + tail.used_bytes, bytes, tail.owner};
   net::retain(tail.owner);

@@ -38,6 +38,25 @@ std::string why(const std::string& name, uint32_t count) {
          " buffers: " + rte_strerror(rte_errno) + "; raise memory_mib";
 }
 
+void note_furthest(rte_mempool* pool, void* furthest, void* object, unsigned) {
+  const uintptr_t end =
+      reinterpret_cast<uintptr_t>(object) + pool->elt_size + pool->trailer_size;
+  auto* most = static_cast<uintptr_t*>(furthest);
+  if (end > *most) *most = end;
+}
+
+// Whether all objects lie where AF_XDP's driver will say that they are: behind one another from the
+// beginning of the only chunk. Frames of an object beyond would vanish without a word.
+bool is_one_piece(rte_mempool* pool) {
+  if (pool->nb_mem_chunks != 1) return false;
+  uintptr_t furthest = 0;
+  rte_mempool_obj_iter(pool, note_furthest, &furthest);
+  const auto start = reinterpret_cast<uintptr_t>(STAILQ_FIRST(&pool->mem_list)->addr);
+  const size_t stride =
+      rte_mempool_calc_obj_size(pool->elt_size, pool->flags, nullptr);
+  return furthest <= start + pool->populated_size * stride;
+}
+
 void add_object(rte_mempool*, void* pool, void* object, unsigned) {
   static_cast<RecordPool*>(pool)->add(object);
 }
@@ -79,9 +98,9 @@ rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t 
     return nullptr;
   }
   rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
-  if (one_piece && pool->nb_mem_chunks != 1) {
-    error = "pool " + name + " is in " + std::to_string(pool->nb_mem_chunks) +
-            " pieces, which AF_XDP cannot register; use fewer packet buffers or larger hugepages";
+  if (one_piece && !is_one_piece(pool)) {
+    error = "pool " + name + " is not in one piece (" + std::to_string(pool->nb_mem_chunks) +
+            " chunks), which AF_XDP needs; use fewer packet buffers or larger hugepages";
     rte_mempool_free(pool);
     return nullptr;
   }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 
 #include "net/nic_internal.h"
@@ -96,6 +97,9 @@ std::string device_name(const std::string& device) { return device.substr(0, dev
 bool start_eal(const NicSettings& settings, EalChoice& choice, std::string& error,
                std::vector<std::string>& notes) {
   if (!choose_hugepages(settings, choice, error, notes)) return false;
+  // libxdp: our program is the only one on its interface; without this it first tries to install
+  // a dispatcher for several, which needs a mounted bpffs and fails noisily on many kernels.
+  setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
   std::vector<std::string> arguments = eal_arguments(settings, choice);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

@@ -56,8 +56,9 @@ struct Pair {
 struct TxBatch {
   Port* port = nullptr;
   uint16_t queue = 0;
-  bool owned = false;       // this worker's own queue; otherwise worker `queue` owns it
+  bool owned = false;            // this worker's own queue; otherwise worker `queue` owns it
   rte_ring* handover = nullptr;  // towards that worker
+  uint32_t stalled = 0;          // flushes in a row that moved nothing
   uint32_t count = 0;
   rte_mbuf* packets[kTxBatch];
 };
@@ -76,10 +77,12 @@ struct NicWorker::Impl {
 
   // nic_worker.cc
   void to_frame(rte_mbuf* mbuf, FrameBatch& batch);
-  void flush_port(TxBatch& batch);
-  void take_handed_over();
   // nic_tx.cc
   bool make_room(TxBatch& batch, uint32_t packets);
+  void flush_port(TxBatch& batch);
+  void drop_at(TxBatch& batch, uint32_t at);
+  uint32_t transmit(TxBatch& batch);
+  void take_handed_over();
   void put(TxBatch& batch, rte_mbuf* packet);
 };
 

@@ -181,13 +181,40 @@ bool NicWorker::Impl::make_room(TxBatch& batch, uint32_t packets) {
   return batch.count + packets <= kTxBatch;
 }
 
-// Gives the port, or the worker that owns the queue, as much as it takes.
+// Takes packet number `at` out of the batch: the port will never send it.
+void NicWorker::Impl::drop_at(TxBatch& batch, uint32_t at) {
+  rte_pktmbuf_free(batch.packets[at]);
+  --batch.count;
+  std::memmove(batch.packets + at, batch.packets + at + 1,
+               (batch.count - at) * sizeof batch.packets[0]);
+  counters->add(abi::Counter::tx_full);
+}
+
+// Gives the port as much as it takes. A port that offloads may want to see packets first
+// (rte_eth_tx_prepare), and what it cannot send is dropped; so is, after kTxPatience flushes, a
+// packet that a port without that check keeps refusing, lest it blocks all behind it.
+uint32_t NicWorker::Impl::transmit(TxBatch& batch) {
+  uint16_t ready = static_cast<uint16_t>(batch.count);
+  if (batch.port->checksum) {
+    ready = rte_eth_tx_prepare(batch.port->id, batch.queue, batch.packets, ready);
+    if (ready < batch.count) drop_at(batch, ready);
+  }
+  if (ready == 0) return 0;
+  const uint32_t taken =
+      rte_eth_tx_burst(batch.port->id, batch.queue, batch.packets, ready);
+  batch.stalled = taken == 0 ? batch.stalled + 1 : 0;
+  if (batch.stalled < kTxPatience) return taken;
+  batch.stalled = 0;
+  drop_at(batch, 0);
+  return 0;
+}
+
+// Empties the batch into the port, or towards the worker that owns the queue, as far as it goes.
 void NicWorker::Impl::flush_port(TxBatch& batch) {
   if (batch.count == 0) return;
   uint32_t taken = 0;
   if (batch.owned) {
-    taken = rte_eth_tx_burst(batch.port->id, batch.queue, batch.packets,
-                             static_cast<uint16_t>(batch.count));
+    taken = transmit(batch);
   } else {
     for (uint32_t i = 0; i < batch.count; ++i) batch.packets[i]->port = batch.port->id;
     taken = rte_ring_sp_enqueue_burst(

@@ -121,12 +121,11 @@ void tcp_abort(Stack& stack, Tcb& tcb) {  // RFC 9293 3.10.5
     case State::SynSent:
       close_tcb(stack, tcb, CloseCause::LocalAbort);
       break;
-    case State::Closing:
-    case State::LastAck:
     case State::TimeWait:
-      // The RFC sends no RST from here; in CLOSING and LAST-ACK what is unacknowledged is lost.
       close_tcb(stack, tcb, CloseCause::LocalAbort);
       break;
+    case State::Closing:  // the RFC sends nothing from these two, but bytes are lost here as well
+    case State::LastAck:
     case State::SynReceived:
     case State::Established:
     case State::FinWait1:

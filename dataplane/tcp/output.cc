@@ -186,6 +186,7 @@ bool build_data(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now)
 // The number of a segment without text: the highest sent that the peer's window still accepts, or
 // it would be refused together with its acknowledgement.
 uint32_t acknowledgement_seq(const Tcb& tcb) {
+  if (!is_synchronized(tcb.state)) return tcb.snd_max;
   return seq_min(tcb.snd_max, tcb.snd_una + tcb.snd_wnd);
 }
 
@@ -209,7 +210,7 @@ void note_sequence(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros n
   if (seq_less(segment.seq, tcb.snd_max)) {
     tcb.rtt_timing = false;
     stack.counters.add(Counter::tcp_retransmits);
-  } else if (!tcb.rtt_timing) {
+  } else if (!tcb.rtt_timing && !tcb.in_recovery) {  // there the hole would be timed with it
     tcb.rtt_timing = true;
     tcb.rtt_seq = end;
     tcb.rtt_started = now;

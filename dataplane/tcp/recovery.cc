@@ -108,7 +108,7 @@ void recovery_ack(Tcb& tcb, uint32_t ack, uint32_t acked_bytes) {
   if (!seq_less(ack, tcb.recover)) {  // full: RFC 6582 3.2, step 3, option 1
     const uint32_t flight = tcb.snd_max - ack;
     cwnd = std::min(tcb.congestion.ssthresh_bytes, std::max(flight, mss) + mss);
-    tcb.in_recovery = false;
+    tcb.in_recovery = tcb.retransmit_head = false;
     return;
   }
   tcb.retransmit_head = true;

@@ -42,7 +42,8 @@ class TimeWaitTable {
   bool reuse(Stack& stack, const net::FlowTuple& tuple, Micros now, TimeWaitReuse& previous);
   // Drops what is over. Call it now and then; cheap.
   void expire(Stack& stack, Micros now);
-  Micros next_expiry_us() const;
+  // When expire has something to do next; kNever when the table is empty.
+  Micros next_expiry_us(Micros now) const;
   uint32_t size() const { return size_; }
 
  private:
@@ -61,6 +62,8 @@ class TimeWaitTable {
 
   uint32_t bucket(const net::FlowTuple& tuple) const;
   uint32_t find(const net::FlowTuple& tuple) const;
+  static bool is_new_opening(const Entry& entry, const net::Segment& segment);
+  void add(Stack& stack, const Entry& entry);
   void remove(Stack& stack, uint32_t index);
   void drop_oldest(Stack& stack);
 

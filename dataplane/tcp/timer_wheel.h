@@ -14,15 +14,15 @@ namespace sluice::tcp {
 class TimerWheel {
  public:
   static constexpr uint32_t kTickShift = 9;  // a tick is 512 us
-  static constexpr uint32_t kLevels = 5;     // 64 slots each: 6.4 days, and later by cascading again
+  static constexpr uint32_t kLevels = 8;     // 64 slots each
   static constexpr uint32_t kSlotShift = 6;
   static constexpr uint32_t kSlots = 1U << kSlotShift;
 
   // `capacity` nodes, numbered from 0.
   TimerWheel(uint32_t capacity, Micros now);
 
-  // Fires at `at` or within a tick after. A node that is already scheduled earlier keeps its time.
-  // kNever is ignored.
+  // Fires at `at` or within a tick after, and not before the next tick that advance has not seen.
+  // A node that is already scheduled earlier keeps its time. kNever is ignored.
   void schedule(uint32_t node, Micros at);
   void cancel(uint32_t node);
   bool scheduled(uint32_t node) const { return nodes_[node].slot != kNoSlot; }
@@ -52,12 +52,13 @@ class TimerWheel {
   // The next due node, unlinked; kNone, with the wheel's time moved to `now`, when there is none.
   uint32_t pop_due(Micros now);
   uint64_t next_event_tick() const;
-  void cascade(uint32_t level);
+  void cascade();
 
   std::unique_ptr<Node[]> nodes_;
   uint32_t capacity_;
   uint32_t size_ = 0;
-  uint64_t tick_;  // all nodes before it have fired
+  uint64_t tick_;     // the hand: all nodes before it have fired
+  uint64_t horizon_;  // the tick of the latest advance
   std::array<uint64_t, kLevels> occupied_{};
   std::array<uint32_t, kLevels * kSlots> heads_;
 };

@@ -16,17 +16,18 @@ import time
 
 from common import LAB, LOGS, RUN, StepFailed
 
+GONE = -1
 STOP_SECONDS = 5.0
 MARK = "SLUICE_LAB"  # in the environment of everything a lab starts
 
 
 def start_time(pid):
-    """Field 22 of /proc/PID/stat, in clock ticks since boot; None for one that is gone or a zombie."""
+    """Field 22 of /proc/PID/stat, in clock ticks since boot; GONE for a process that has ended."""
     try:
         fields = pathlib.Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+        return GONE
+    return GONE if fields[0] in "ZX" else int(fields[19])
 
 
 def record(name):
@@ -39,9 +40,13 @@ def record(name):
 def running(name):
     """The record of the live process NAME, or None."""
     entry = record(name)
-    if entry is None or start_time(entry["pid"]) != entry["start_time"]:
-        return None
-    return entry
+    alive = entry and is_alive(entry["pid"], entry["start_time"])
+    return entry if alive else None
+
+
+def is_alive(pid, expected_start_time):
+    # A program that ended before its start time was read is recorded as GONE.
+    return expected_start_time != GONE and start_time(pid) == expected_start_time
 
 
 def start(name, command, config=None, environment=None, append=False):
@@ -87,7 +92,7 @@ def signal_exactly(pid, expected_start_time, number):
     except OSError:
         return False
     try:
-        if start_time(pid) != expected_start_time:
+        if not is_alive(pid, expected_start_time):
             return False
         signal.pidfd_send_signal(fd, number)
         return True
@@ -99,7 +104,7 @@ def signal_exactly(pid, expected_start_time, number):
 
 def wait_gone(pid, expected_start_time, seconds):
     deadline = time.monotonic() + seconds
-    while start_time(pid) == expected_start_time:
+    while is_alive(pid, expected_start_time):
         if time.monotonic() > deadline:
             return False
         reap(pid)
@@ -176,7 +181,7 @@ def leftovers(namespaces):
             marked = mark in (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             marked = False
-        if began is not None and (marked or (there and there.st_ino in inodes)):
+        if began != GONE and (marked or (there and there.st_ino in inodes)):
             found.append((int(entry.name), began))
     return found
 

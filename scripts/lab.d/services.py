@@ -73,7 +73,7 @@ def identity(path):
 
 
 def raise_limits():
-    """Thousands of connections need descriptors, and locked memory; what may not be raised stays."""
+    """Thousands of connections need descriptors and locked memory; what may not be raised stays."""
     for limit, wanted in (
         (resource.RLIMIT_NOFILE, None),
         (resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY),

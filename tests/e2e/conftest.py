@@ -44,7 +44,7 @@ def time_limit(request):
 
 @pytest.fixture(autouse=True)
 def nothing_died(request, running_lab):
-    """The processes that served before a test serve after it, but for those it replaces on purpose."""
+    """What served before a test serves after it, but for those it replaces on purpose."""
     replaced = {name for mark in request.node.iter_markers("restarts") for name in mark.args}
     watched = {"dataplane", "control"} - replaced
     before = {name: lab.pid(name) for name in watched}

@@ -105,7 +105,7 @@ def ctl(*words, admin_socket=LAB / "run" / "admin.sock"):
 
 
 def counters():
-    """Every counter and gauge by its name in dataplane/abi/counters.def, summed over the workers."""
+    """Every counter and gauge, named as in dataplane/abi/counters.def, summed over workers."""
     result = ctl("-o", "json", "counters")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)["counters"]

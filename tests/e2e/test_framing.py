@@ -13,7 +13,7 @@ VERSIONS = ("1.2", "1.3")
 
 
 def test_request_in_the_segment_of_finished():
-    """Everything behind the client's Finished stays in the worker and is opened with the new keys."""
+    """What is behind the client's Finished stays in the worker and is opened with new keys."""
     with wire.Wire(version="1.3") as client:
         client.finish_handshake()
         client.tls.write(lab.request("64k"))
@@ -111,7 +111,7 @@ def send_in_pieces(connection, stream, generator):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_half_close_brings_the_rest(version):
-    """close_notify is a FIN to the backend; what it still sends arrives, and then its close_notify."""
+    """close_notify is a FIN to the backend; what it still sends arrives, then its close_notify."""
     data = random.Random(9).randbytes(300_000)
     with wire.Wire("echo.sluice.test", version) as client:
         client.handshake()

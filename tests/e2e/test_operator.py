@@ -40,7 +40,7 @@ WRONG_CONFIGS = (
         "unknown key": ("log_level =", "log_levle =", "log_levle"),
         "wrong type": ("handshake_threads = 1 ", 'handshake_threads = "1"', "handshake_threads"),
         "missing file": ('chain = "rsa.pem"', 'chain = "none.pem"', "none.pem"),
-        "key of another certificate": ('key = "rsa.key"', 'key = "dual-rsa.key"', "dual-rsa.key"),
+        "key of another certificate": ('key = "rsa.key"', 'key = "dual-rsa.key"', "key"),
         "not TOML": ("[control]", "[control", ""),
         "backend that is not there": ('backend = "echo"', 'backend = "nosuch"', "nosuch"),
     }

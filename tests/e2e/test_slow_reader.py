@@ -24,7 +24,7 @@ def check_others():
 
 
 def settled_bytes_sealed():
-    """The count of sealed bytes once it stands still: nothing more is taken for the stalled reader."""
+    """The count of sealed bytes once it stands still: nothing more is taken for the reader."""
     last = -1
 
     def still():
@@ -86,7 +86,7 @@ def test_backend_that_does_not_read():
 
 
 def send_until_stalled(stream, block):
-    """Sends `block` over and over until nothing is taken for a second; the number of bytes taken."""
+    """Sends `block` again and again until nothing is taken for a second; the bytes taken."""
     stream.setblocking(False)
     taken, last = 0, time.monotonic()
     while time.monotonic() - last < 1.0:

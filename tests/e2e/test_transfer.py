@@ -1,4 +1,4 @@
-"""Many bytes, many connections: everything arrives unchanged, and nothing is left over afterwards."""
+"""Many bytes, many connections: everything arrives unchanged, and nothing is left over."""
 
 import asyncio
 import hashlib

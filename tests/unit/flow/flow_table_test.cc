@@ -100,7 +100,7 @@ TEST(FlowTable, WrappedClustersStayFindableWhateverIsErased) {
     std::vector<uint32_t> hashes(8);
     std::vector<uint32_t> order(8);
     for (uint32_t number = 0; number < 8; ++number) {
-      hashes[number] = (random() << 8) | (13 + random() % 4);  // homes 13, 14, 15 and 0
+      hashes[number] = static_cast<uint32_t>(random()) << 8 | static_cast<uint32_t>(13 + random() % 4);  // homes 13, 14, 15 and 0
       order[number] = number;
       ASSERT_TRUE(fixture.table.insert(hashes[number], Fixture::reference_of(number)));
     }
@@ -130,7 +130,7 @@ TEST(FlowTable, RandomOperationsAgreeWithAMap) {
                            : static_cast<uint32_t>(random() & 0xffff001fU);
     };
     for (uint32_t step = 0; step < 20000; ++step) {
-      const uint32_t number = random() % kNumbers;
+      const auto number = static_cast<uint32_t>(random() % kNumbers);
       const auto known = reference.find(number);
       if (known == reference.end()) {
         const uint32_t hash = draw_hash(number);

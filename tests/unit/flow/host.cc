@@ -29,8 +29,13 @@ Host::Host(NetSim& net, uint32_t seed)
   config.time_wait_us = 1'000'000;
 }
 
-Host::~Host() {
-  for (const auto& peer : peers) tcp::tcp_release(stack_, peer->tcb);
+Host::~Host() { release_all(); }
+
+void Host::release_all() {
+  for (const auto& peer : peers) {
+    tcp::tcp_release(stack_, peer->tcb);
+    peer->closed = true;
+  }
 }
 
 Peer& Host::connect(const abi::SocketAddress& local, const abi::SocketAddress& remote,
@@ -49,7 +54,7 @@ void Host::listen(const abi::SocketAddress& address, std::function<void(Peer&)> 
 
 void Host::input(const Wire& wire, Micros now) {
   if (silent) return;
-  const uint32_t cuts = random_() % 3;
+  const uint32_t cuts = draw(3);
   deliver(wire, cuts, [&](net::Segment& segment) {
     for (const auto& peer : peers) {
       if (peer->closed || !(peer->tcb.tuple == segment.tuple)) continue;
@@ -122,7 +127,8 @@ void Host::read(Peer& peer) {
 bool Host::write_chunk(Peer& peer) {
   const auto left = static_cast<uint32_t>(std::min<size_t>(peer.outgoing.size() - peer.sent,
                                                            kWriteBytes));
-  const uint32_t most = peer.chunk_bytes == 0 ? left : std::min(left, 1 + static_cast<uint32_t>(random_()) % peer.chunk_bytes);
+  const uint32_t most =
+      peer.chunk_bytes == 0 ? left : std::min(left, 1 + draw(peer.chunk_bytes));
   if (tcp::tcp_send_space_bytes(stack_, peer.tcb) < most) return false;
   HeapBuffer* const buffer = HeapBuffer::create(peer.outgoing.data() + peer.sent, most);
   if (!tcp::tcp_send(stack_, peer.tcb, buffer->slice(0, most))) {

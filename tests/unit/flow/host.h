@@ -48,6 +48,8 @@ class Host {
   Peer& connect(const abi::SocketAddress& local, const abi::SocketAddress& remote, Micros now);
   void listen(const abi::SocketAddress& address, std::function<void(Peer&)> on_accept);
   void abort(Peer& peer) { peer.aborting = true; }
+  // Forgets all connections without a word.
+  void release_all();
 
   void input(const Wire& wire, Micros now);
   // Reads, writes, answers and runs timers on all connections.
@@ -62,6 +64,7 @@ class Host {
 
  private:
   void emit(const net::Segment& segment, Micros now) { net_.send(capture(segment), now); }
+  uint32_t draw(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
   void output(Peer& peer, Micros now);
   void read(Peer& peer);
   void write(Peer& peer, Micros now);

@@ -1,0 +1,41 @@
+// Runs packet scripts: one connection, what is sent to it, what it must answer, virtual time.
+//
+// One statement a line; `#` begins a comment; `== name` begins a test with everything fresh.
+//
+//   set KEY VALUE            config, before opening: receive_limit, mtu, tso, keepalive_ms,
+//                            user_timeout_ms, connect_timeout_ms, time_wait_ms, nodes, isn (ours),
+//                            peer_isn, start_ms, truesize, piece (bytes that one `send` slice has)
+//   connect | listen         active open; passive, by cookie
+//   send N | read N | fin | abort
+//   < FLAGS A:B(N) [ack K] [win W] [<OPTIONS>]    a segment from the peer
+//   > FLAGS A:B(N) [ack K] [win W] [<OPTIONS>]    the next segment from us; win and options are
+//                                                 compared where given
+//   > none                   nothing (more) is sent
+//   +MS                      time passes, timers run; before it, everything sent was expected
+//   state S | cause C | readable N | counter NAME N
+//   result NAME...           of all input since the last `result`: connected readable writable
+//                            peer_finished time_wait closed answer_reset, or none
+//   blocked on|off           whether emit refuses
+//
+// Sequence numbers are relative to each side's ISN. FLAGS: S F R P U . (ACK) or - for none.
+// OPTIONS: mss N, ws N, sackok, ts N (from the peer: tsval, with our last tsval as tsecr; from us:
+// tsecr), ts (present), nots (absent), sack A:B ... Payload is a pattern of the position, checked
+// when it is read and when it is sent.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace sluice::testbed {
+
+struct ScriptTest {
+  std::string name;
+  int first_line = 0;
+  std::vector<std::string> lines;
+};
+
+std::vector<ScriptTest> load_scripts(const std::string& file);
+// Empty on success, otherwise "line: what happened".
+std::string run_script(const ScriptTest& test);
+
+}  // namespace sluice::testbed
