@@ -3,7 +3,7 @@
 
 namespace sluice::abi::config::test {
 
-inline constexpr char kSampleConfig[] = R"toml(# The configuration format (both programs read this one file). Relative paths are relative to the file's directory.
+inline constexpr char kSampleConfig[] = R"toml(# Both programs read this file.
 [dataplane]
 control_socket = "run/dataplane.sock"  # sluice-control attaches here (UNIX SOCK_SEQPACKET)
 workers = [1]                   # processor ids; one poll-mode worker on each
@@ -18,7 +18,7 @@ eal_arguments = []              # optional extra EAL arguments
 
 [[port]]
 name = "client"
-device = "net_af_xdp0,iface=dp-client,start_queue=0,queue_count=1,busy_budget=0" # a DPDK vdev string or a PCI address
+device = "net_af_xdp0,iface=dp-client,start_queue=0,queue_count=1,busy_budget=0"
 addresses = ["10.99.1.10/24"]
 mtu = 1500                      # optional
 vlan = 0                        # optional, 0 = untagged
@@ -74,7 +74,8 @@ default = true                  # exactly one host may be the default
 
 [[host]]
 names = ["dual.sluice.test"]
-certificates = [{ chain = "dual-rsa.pem", key = "dual-rsa.key" }, { chain = "dual-ecdsa.pem", key = "dual-ecdsa.key" }]
+certificates = [{ chain = "dual-rsa.pem", key = "dual-rsa.key" },
+                { chain = "dual-ecdsa.pem", key = "dual-ecdsa.key" }]
 backend = "files"
 
 [[host]]

@@ -101,6 +101,9 @@ Client::Client(const ClientOptions& options) {
   SSL_set_connect_state(ssl_.get());
 }
 
+// A session whose SSL goes without a close is not used again by OpenSSL.
+Client::~Client() { SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); }
+
 void Client::on_message(int write, int, int type, const void* bytes, size_t length, SSL* ssl,
                         void*) {
   if (write != 0 || type != SSL3_RT_ALERT || length != 2) return;

@@ -45,6 +45,9 @@ struct ClientOptions {
 class Client {
  public:
   explicit Client(const ClientOptions& options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
   // Goes on with the handshake. True when it is complete.
   bool advance();
   std::vector<uint8_t> take_output();
