@@ -213,7 +213,7 @@ void Admin::on_sent(const ClientPtr& client, int32_t result) {
   if (client->sent == client->sending.size()) {
     client->sending.clear();
     send(client);
-    receive(client);
+    process(client);  // requests that waited for room in `output`
     return;
   }
   const auto* bytes = reinterpret_cast<const uint8_t*>(client->sending.data());

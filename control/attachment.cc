@@ -19,6 +19,8 @@ namespace {
 constexpr int kAttachTimeoutMs = 2000;
 constexpr uint64_t kFirstPauseUs = 100'000;
 constexpr uint64_t kLongestPauseUs = 1'000'000;
+// abi::attach answers with a sentence; this is in the one about AttachStatus::WrongVersion.
+constexpr char kWrongVersion[] = "speaks ABI version";
 
 }  // namespace
 
@@ -38,7 +40,7 @@ void Attacher::attempt() {
   auto attached = std::make_shared<abi::AttachedDataplane>();
   std::string error;
   if (!abi::attach(path_, endpoints_, kAttachTimeoutMs, *attached, error)) {
-    if (error.find(abi::attach_status_text(abi::AttachStatus::WrongVersion)) != std::string::npos) {
+    if (error.find(kWrongVersion) != std::string::npos) {
       callbacks_.fatal(error);
       return;
     }

@@ -64,9 +64,9 @@ class Loop {
   void cancel_timer(Id id);
 
   [[nodiscard]] static uint64_t now_us();  // monotonic
-  [[nodiscard]] int ring_fd() const { return ring_.ring_fd; }
 
  private:
+  friend struct LoopTestAccess;  // submits what must be refused
   struct Operation {
     Completion completion;
     uint32_t generation = 1;

@@ -106,10 +106,12 @@ void protect_memory() {
   const rlimit none{0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0) log::warning("core dumps could not be turned off");
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) log::warning("PR_SET_DUMPABLE was refused");
-  // With a limit, memory that is wanted later (a region) would be refused under MCL_FUTURE.
+  // Under a limit, memory that is wanted later (a region) would be refused by MCL_FUTURE.
   const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
   rlimit limit{};
-  const bool enough = setrlimit(RLIMIT_MEMLOCK, &unlimited) == 0 ||
+  capng_get_caps_process();
+  const bool enough = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK) == 1 ||
+                      setrlimit(RLIMIT_MEMLOCK, &unlimited) == 0 ||
                       (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
   const int flags = enough ? MCL_CURRENT | MCL_FUTURE : MCL_CURRENT;
   if (mlockall(flags) != 0 || !enough) {
@@ -131,7 +133,14 @@ std::string drop_privileges(const std::string& user) {
   if (geteuid() != 0) {
     return user.empty() ? std::string() : "only root can become user " + user + "; start as root";
   }
+  capng_get_caps_process();
+  const bool may_lock = capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK) == 1;
   capng_clear(CAPNG_SELECT_BOTH);
+  if (may_lock) {
+    // The one that stays: the region of a later attachment is locked in memory too.
+    const auto sets = static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+    capng_update(CAPNG_ADD, sets, CAP_IPC_LOCK);
+  }
   if (user.empty()) {
     return capng_apply(CAPNG_SELECT_BOTH) == 0 ? "" : "the capabilities could not be dropped";
   }

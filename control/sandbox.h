@@ -14,7 +14,7 @@ void protect_memory();
 // Empty: anywhere. For this thread and those it starts.
 [[nodiscard]] std::string pin_to_processors(const std::vector<uint16_t>& processors);
 
-// As root: becomes `user`, when one is given, and drops every capability. Before threads start, since
+// As root: becomes `user`, when one is given, and drops every capability but IPC_LOCK. Before threads start, since
 // capabilities belong to a thread.
 [[nodiscard]] std::string drop_privileges(const std::string& user);
 

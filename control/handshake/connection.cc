@@ -272,7 +272,10 @@ Progress Connection::fail_by_openssl() {
     return fail(FailureCode::UnknownServerName, "no host of this name is configured");
   }
   if (failure_.alert_sent == kNoAlert && failure_.alert_received != kNoAlert) {
-    return fail(FailureCode::PeerAlert, reason == nullptr ? "the client gave up" : reason);
+    return fail(FailureCode::PeerAlert, "the client gave up with this alert");
+  }
+  if (failure_.alert_sent == SSL_AD_BAD_RECORD_MAC) {
+    return fail(FailureCode::BadRecord, "a record does not decrypt");
   }
   return fail(classify_openssl_error(error), reason == nullptr ? "no reason given" : reason);
 }

@@ -176,10 +176,9 @@ void Service::on_bytes(const abi::HandshakeBytes& bytes) {
   flow.record.insert(flow.record.end(), bytes.bytes, bytes.bytes + bytes.length);
   if (bytes.record_end == 0) return;
   const std::vector<uint8_t>& record = flow.record;
-  if (record.size() <= abi::kRecordHeaderBytes ||
+  if (record.size() < abi::kRecordHeaderBytes ||
       record.size() != abi::kRecordHeaderBytes + (size_t{record[3]} << 8 | record[4])) {
-    // An empty record has no meaning in a handshake (RFC 8446 5.1).
-    fail(flow, FailureCode::BadRecord, "a record that is empty or not what its header says");
+    fail(flow, FailureCode::BadInput, "the worker's record is not what its header says");
     return;
   }
   on_record(flow);
@@ -356,6 +355,8 @@ void Service::on_end(const abi::HandshakeEnd& end) {
   const auto found = flows_.find(end.header.flow);
   const bool known = found != flows_.end();
   const auto reason = static_cast<abi::CloseReason>(end.reason);
+  const bool waits_for_answer = reason == abi::CloseReason::client_closed_in_handshake;
+  if (waits_for_answer && !known) return;  // it has its InstallKeys or CloseFlow
   // Scanners and health checks connect and leave: not worth an operator's attention.
   const bool quiet = reason == abi::CloseReason::client_gone;
   const log::Level level = quiet ? log::Level::Debug : log::Level::Info;
@@ -380,6 +381,9 @@ void Service::on_end(const abi::HandshakeEnd& end) {
                 {"direction", direction_of(alerts)},
                 {"reason", abi::close_reason_text(end.reason)}});
   }
+  // The client has closed behind bytes that may have completed the handshake: the worker waits for
+  // InstallKeys or for this.
+  if (waits_for_answer) close(end.header.flow, reason, false);
   if (known) erase(end.header.flow);
 }
 

@@ -14,7 +14,7 @@ namespace sluice::abi {
 
 }  // namespace sluice::abi
 
-#define SLUICE_ASSERT(expression)                                         \
-  (__builtin_expect(static_cast<bool>(expression), 1)                     \
-       ? static_cast<void>(0)                                             \
+#define SLUICE_ASSERT(expression)                     \
+  (__builtin_expect(static_cast<bool>(expression), 1) \
+       ? static_cast<void>(0)                         \
        : ::sluice::abi::assertion_failed(#expression, __FILE__, __LINE__))

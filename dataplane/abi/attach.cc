@@ -41,11 +41,16 @@ void own_descriptors(msghdr& header, std::vector<Descriptor>& descriptors) {
 
 const char* attach_status_text(AttachStatus status) {
   switch (status) {
-    case AttachStatus::Ok: return "ok";
-    case AttachStatus::WrongVersion: return "another ABI version";
-    case AttachStatus::Busy: return "a sluice-control is attached already";
-    case AttachStatus::BadRequest: return "a malformed request";
-    case AttachStatus::NoMemory: return "no memory for the shared region";
+    case AttachStatus::Ok:
+      return "ok";
+    case AttachStatus::WrongVersion:
+      return "another ABI version";
+    case AttachStatus::Busy:
+      return "a sluice-control is attached already";
+    case AttachStatus::BadRequest:
+      return "a malformed request";
+    case AttachStatus::NoMemory:
+      return "no memory for the shared region";
   }
   return "unknown";
 }
@@ -73,8 +78,7 @@ std::string system_error(const std::string& what) { return what + ": " + std::st
 bool make_socket_address(const std::string& path, sockaddr_un& out) {
   out = sockaddr_un{};
   out.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof out.sun_path ||
-      path.find('\0') != std::string::npos) {
+  if (path.empty() || path.size() >= sizeof out.sun_path || path.find('\0') != std::string::npos) {
     return false;
   }
   std::memcpy(out.sun_path, path.data(), path.size());

@@ -21,7 +21,11 @@ namespace sluice::abi {
 inline constexpr uint32_t kAttachMagic = 0x3143534c;  // "LSC1"
 
 enum class AttachStatus : uint32_t {
-  Ok = 0, WrongVersion = 1, Busy = 2, BadRequest = 3, NoMemory = 4
+  Ok = 0,
+  WrongVersion = 1,
+  Busy = 2,
+  BadRequest = 3,
+  NoMemory = 4
 };
 const char* attach_status_text(AttachStatus status);
 
@@ -59,7 +63,11 @@ class Descriptor {
     return *this;
   }
   int get() const { return fd_; }
-  int release() { const int fd = fd_; fd_ = -1; return fd; }
+  int release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
   void reset(int fd = -1);
   explicit operator bool() const { return fd_ >= 0; }
 

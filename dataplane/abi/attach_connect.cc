@@ -53,12 +53,21 @@ bool receive_reply(int connection, Clock::time_point deadline, AttachReply& repl
     result = receive_message(connection, &reply, sizeof reply, descriptors);
   }
   switch (result) {
-    case ReceiveResult::Ok: return true;
-    case ReceiveResult::Nothing: error = "sluice-dataplane did not answer in time"; break;
+    case ReceiveResult::Ok:
+      return true;
+    case ReceiveResult::Nothing:
+      error = "sluice-dataplane did not answer in time";
+      break;
     case ReceiveResult::Closed:
-    case ReceiveResult::Failed: error = "sluice-dataplane closed the connection"; break;
-    case ReceiveResult::WrongLength: error = "sluice-dataplane's answer has another length"; break;
-    case ReceiveResult::Truncated: error = "sluice-dataplane sent too many descriptors"; break;
+    case ReceiveResult::Failed:
+      error = "sluice-dataplane closed the connection";
+      break;
+    case ReceiveResult::WrongLength:
+      error = "sluice-dataplane's answer has another length";
+      break;
+    case ReceiveResult::Truncated:
+      error = "sluice-dataplane sent too many descriptors";
+      break;
   }
   return false;
 }

@@ -117,12 +117,18 @@ bool send_offer(int connection, const Offer& offer) {
 
 const char* request_problem(ReceiveResult result) {
   switch (result) {
-    case ReceiveResult::Ok: return "sent a request";
-    case ReceiveResult::Nothing: return "sent nothing in time";
-    case ReceiveResult::Closed: return "closed before its request";
-    case ReceiveResult::WrongLength: return "sent a request of another length";
-    case ReceiveResult::Truncated: return "sent too many descriptors";
-    case ReceiveResult::Failed: return "reset the connection";
+    case ReceiveResult::Ok:
+      return "sent a request";
+    case ReceiveResult::Nothing:
+      return "sent nothing in time";
+    case ReceiveResult::Closed:
+      return "closed before its request";
+    case ReceiveResult::WrongLength:
+      return "sent a request of another length";
+    case ReceiveResult::Truncated:
+      return "sent too many descriptors";
+    case ReceiveResult::Failed:
+      return "reset the connection";
   }
   return "unknown";
 }

@@ -24,13 +24,13 @@ inline constexpr uint32_t kMaxTagBytes = 16;
 // The handshake phase of one flow.
 inline constexpr uint32_t kHandshakeCreditBytes = 64 * 1024;     // before control grants more
 inline constexpr uint32_t kMaxHandshakeBytes = 256 * 1024;       // one direction, whole handshake
-inline constexpr uint32_t kMaxEarlyBytes = 64 * 1024;            // kept behind the client's Finished
+inline constexpr uint32_t kMaxEarlyBytes = 64 * 1024;         // kept behind the client's Finished
 inline constexpr uint32_t kMaxWaitingForControl = 4096;          // flows a worker keeps for control
 
 // TCP and relay.
 inline constexpr uint32_t kDefaultMaxFlows = 65536;          // per worker
-inline constexpr uint32_t kReceiveLimitBytes = 256 * 1024;   // receive buffer of one side, held bytes
-inline constexpr uint32_t kSendLimitBytes = 256 * 1024;      // send queue of one side, held bytes
+inline constexpr uint32_t kReceiveLimitBytes = 256 * 1024;   // receive buffer of a side, held bytes
+inline constexpr uint32_t kSendLimitBytes = 256 * 1024;      // send queue of a side, held bytes
 inline constexpr uint32_t kCollapseBytes = 512;   // received pieces up to this are copied together
 inline constexpr uint32_t kMaxSegmentPieces = 48; // 64 KiB of 1,448-byte pieces and some
 inline constexpr uint32_t kMaxOutOfOrderRanges = 64;

@@ -91,7 +91,9 @@ static_assert(offsetof(HandshakeBytes, bytes) == 32);
 static_assert(sizeof(HandshakeBytes) <= kMaxMessageBytes);
 
 // The flow ended before InstallKeys or CloseFlow came. It also reports flows that the worker itself
-// refused before any HandshakeBegin (not TLS, SSLv3 ...), so that control can log them.
+// refused before any HandshakeBegin (not TLS, SSLv3 ...), so that control can log them. With
+// client_closed_in_handshake the worker still waits for one of the two: the client closed behind
+// bytes that may complete the handshake.
 struct HandshakeEnd {
   static constexpr MessageType kType = MessageType::HandshakeEnd;
   MessageHeader header;
@@ -157,8 +159,9 @@ struct TransmitBytes {
 static_assert(offsetof(TransmitBytes, bytes) == 32);
 static_assert(sizeof(TransmitBytes) <= kMaxMessageBytes);
 
-// `bytes` more of the client's stream have been consumed by the handshake: the worker forgets them and
-// may send as many more. The sum of all grants is what InstallKeys calls consumed_bytes, or less.
+// `bytes` more of the client's stream have been consumed by the handshake: the worker forgets them
+// and may send as many more. The sum of all grants is what InstallKeys calls consumed_bytes, or
+// less.
 // A new flow starts with kHandshakeCreditBytes.
 struct GrantCredit {
   static constexpr MessageType kType = MessageType::GrantCredit;

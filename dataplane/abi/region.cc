@@ -78,18 +78,30 @@ RegionError check_file(int fd, size_t bytes) {
 
 const char* region_error_text(RegionError error) {
   switch (error) {
-    case RegionError::None: return "none";
-    case RegionError::BadShape: return "the number of workers or endpoints is out of range";
-    case RegionError::CreateFailed: return "no memory for the shared region";
-    case RegionError::SealFailed: return "the shared region could not be sealed";
-    case RegionError::MapFailed: return "the shared region could not be mapped";
-    case RegionError::LockFailed: return "the shared region could not be locked in memory";
-    case RegionError::NotSealed: return "the shared region is not sealed";
-    case RegionError::WrongSize: return "the shared region has another size";
-    case RegionError::WrongMagic: return "the shared region is not one of Sluice";
-    case RegionError::WrongVersion: return "the shared region has another ABI version";
-    case RegionError::WrongShape: return "the shared region has another shape";
-    case RegionError::WrongEpoch: return "the shared region belongs to another epoch";
+    case RegionError::None:
+      return "none";
+    case RegionError::BadShape:
+      return "the number of workers or endpoints is out of range";
+    case RegionError::CreateFailed:
+      return "no memory for the shared region";
+    case RegionError::SealFailed:
+      return "the shared region could not be sealed";
+    case RegionError::MapFailed:
+      return "the shared region could not be mapped";
+    case RegionError::LockFailed:
+      return "the shared region could not be locked in memory";
+    case RegionError::NotSealed:
+      return "the shared region is not sealed";
+    case RegionError::WrongSize:
+      return "the shared region has another size";
+    case RegionError::WrongMagic:
+      return "the shared region is not one of Sluice";
+    case RegionError::WrongVersion:
+      return "the shared region has another ABI version";
+    case RegionError::WrongShape:
+      return "the shared region has another shape";
+    case RegionError::WrongEpoch:
+      return "the shared region belongs to another epoch";
   }
   return "unknown";
 }

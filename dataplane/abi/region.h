@@ -1,6 +1,7 @@
 // The shared region: layout, creation (dataplane) and mapping (control).
 //
-//   RegionHeader | WorkerBlock x workers | EndpointBlock x endpoints | RingMemory x (w, e, direction)
+//   RegionHeader | WorkerBlock x workers | EndpointBlock x endpoints | RingMemory x (w, e,
+//   direction)
 //
 // One region lives exactly as long as one attachment of control: a new life of control gets a new
 // memfd with a new epoch, so nothing that an earlier life still holds can reach the present one.
@@ -73,8 +74,18 @@ constexpr size_t region_bytes(RegionShape shape) {
 }
 
 enum class RegionError : uint8_t {
-  None, BadShape, CreateFailed, SealFailed, MapFailed, LockFailed,
-  NotSealed, WrongSize, WrongMagic, WrongVersion, WrongShape, WrongEpoch,
+  None,
+  BadShape,
+  CreateFailed,
+  SealFailed,
+  MapFailed,
+  LockFailed,
+  NotSealed,
+  WrongSize,
+  WrongMagic,
+  WrongVersion,
+  WrongShape,
+  WrongEpoch,
 };
 const char* region_error_text(RegionError error);
 

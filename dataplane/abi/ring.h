@@ -5,8 +5,9 @@
 // content of messages and the two counters, and nothing else: an impossible counter marks the ring
 // broken, a slot number is always `position % kRingSlots`, a length is clamped before it is used.
 //
-// Publish protocol. Producer: fill slot, store tail (release) <-> consumer: load tail (acquire), read
-// slot. Consumer: done with slot, store head (release) <-> producer: load head (acquire), refill.
+// Publish protocol. Producer: fill slot, store tail (release) <-> consumer: load tail (acquire),
+// read slot. Consumer: done with slot, store head (release) <-> producer: load head (acquire),
+// refill.
 #pragma once
 
 #include <atomic>
@@ -70,7 +71,8 @@ class RingProducer {
     return refresh() == RingResult::Ok ? kRingSlots - (tail_ - cached_head_) : 0;
   }
 
-  // `length` bytes at `message`, header first; length assumed in [sizeof(MessageHeader), kSlotBytes].
+  // `length` bytes at `message`, header first; length assumed in [sizeof(MessageHeader),
+  // kSlotBytes].
   RingResult push(const void* message, uint32_t length) {
     if (memory_ == nullptr || broken_) return RingResult::Broken;
     if (tail_ - cached_head_ >= kRingSlots) {
@@ -112,7 +114,8 @@ class RingConsumer {
   RingResult pop(MessageBuffer& out) {
     if (memory_ == nullptr || broken_) return RingResult::Broken;
     if (head_ == cached_tail_) {
-      const uint32_t tail = memory_->control.tail.load(std::memory_order_acquire);  // pairs with push
+      const uint32_t tail =
+          memory_->control.tail.load(std::memory_order_acquire);  // pairs with push
       if (tail - head_ > kRingSlots) {
         broken_ = true;
         return RingResult::Broken;

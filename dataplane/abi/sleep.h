@@ -7,9 +7,9 @@
 //     wait on the wake socket, if all empty
 //     end_sleep(sleeping), drain_wake(socket)
 //
-// Each side writes its own word, fences, and reads the other's. Of the two fences one comes first in
-// their total order: the producer's, and then the sleeper sees the message, or the sleeper's, and
-// then the producer sees the flag. So no wake-up is lost.
+// Each side writes its own word, fences, and reads the other's. Of the two fences one comes first
+// in their total order: the producer's, and then the sleeper sees the message, or the sleeper's,
+// and then the producer sees the flag. So no wake-up is lost.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// What makes a message acceptable. The peer may be hostile: these checks are all that stands between
-// its bytes and code that uses lengths, enums and offsets freely.
+// What makes a message acceptable. The peer may be hostile: these checks are all that stands
+// between its bytes and code that uses lengths, enums and offsets freely.
 //
 // Order of the checks: type, direction, length, epoch, content. Fixed messages have exactly their
 // size; a chunk message ends with the last byte it carries. Whether a flow still lives is the flow
@@ -37,8 +37,7 @@ bool content_valid(const HandshakeEnd& message) { return message.reason < kClose
 
 bool content_valid(const FlowRow& message) {
   const bool version_known =
-      message.tls_version == 0 ||
-      (message.tls_version >= kTls10 && message.tls_version <= kTls13);
+      message.tls_version == 0 || (message.tls_version >= kTls10 && message.tls_version <= kTls13);
   return version_known && message.phase < kFlowPhases;
 }
 
@@ -130,16 +129,26 @@ MessageError validate(Receiver self, const MessageBuffer& buffer, uint32_t epoch
     return check_for<M>(self, Receiver::Control, buffer, header, epoch);
   };
   switch (static_cast<MessageType>(header.type)) {
-    case MessageType::HandshakeBegin: return control.operator()<HandshakeBegin>();
-    case MessageType::HandshakeBytes: return control.operator()<HandshakeBytes>();
-    case MessageType::HandshakeEnd: return control.operator()<HandshakeEnd>();
-    case MessageType::FlowRow: return control.operator()<FlowRow>();
-    case MessageType::FlowsEnd: return control.operator()<FlowsEnd>();
-    case MessageType::TransmitBytes: return worker.operator()<TransmitBytes>();
-    case MessageType::GrantCredit: return worker.operator()<GrantCredit>();
-    case MessageType::InstallKeys: return worker.operator()<InstallKeys>();
-    case MessageType::CloseFlow: return worker.operator()<CloseFlow>();
-    case MessageType::ListFlows: return worker.operator()<ListFlows>();
+    case MessageType::HandshakeBegin:
+      return control.operator()<HandshakeBegin>();
+    case MessageType::HandshakeBytes:
+      return control.operator()<HandshakeBytes>();
+    case MessageType::HandshakeEnd:
+      return control.operator()<HandshakeEnd>();
+    case MessageType::FlowRow:
+      return control.operator()<FlowRow>();
+    case MessageType::FlowsEnd:
+      return control.operator()<FlowsEnd>();
+    case MessageType::TransmitBytes:
+      return worker.operator()<TransmitBytes>();
+    case MessageType::GrantCredit:
+      return worker.operator()<GrantCredit>();
+    case MessageType::InstallKeys:
+      return worker.operator()<InstallKeys>();
+    case MessageType::CloseFlow:
+      return worker.operator()<CloseFlow>();
+    case MessageType::ListFlows:
+      return worker.operator()<ListFlows>();
   }
   return MessageError::UnknownType;
 }
@@ -162,12 +171,18 @@ MessageError validate(Receiver self, const MessageBuffer& buffer, uint32_t epoch
 
 const char* message_error_text(MessageError error) {
   switch (error) {
-    case MessageError::None: return "none";
-    case MessageError::UnknownType: return "unknown type";
-    case MessageError::WrongDirection: return "wrong direction";
-    case MessageError::WrongLength: return "wrong length";
-    case MessageError::WrongEpoch: return "wrong epoch";
-    case MessageError::BadField: return "a field out of range";
+    case MessageError::None:
+      return "none";
+    case MessageError::UnknownType:
+      return "unknown type";
+    case MessageError::WrongDirection:
+      return "wrong direction";
+    case MessageError::WrongLength:
+      return "wrong length";
+    case MessageError::WrongEpoch:
+      return "wrong epoch";
+    case MessageError::BadField:
+      return "a field out of range";
   }
   return "unknown";
 }

@@ -8,12 +8,17 @@
 namespace sluice::abi {
 
 enum class MessageError : uint8_t {
-  None, UnknownType, WrongDirection, WrongLength, WrongEpoch, BadField
+  None,
+  UnknownType,
+  WrongDirection,
+  WrongLength,
+  WrongEpoch,
+  BadField
 };
 const char* message_error_text(MessageError error);
 
-// Messages that a worker accepts from control. `epoch` is the region's. With `core` given, a message
-// about a flow must name that worker; otherwise any worker that can be.
+// Messages that a worker accepts from control. `epoch` is the region's. With `core` given, a
+// message about a flow must name that worker; otherwise any worker that can be.
 MessageError validate_for_worker(const MessageBuffer& message, uint32_t epoch);
 MessageError validate_for_worker(const MessageBuffer& message, uint32_t epoch, uint16_t core);
 // Messages that control accepts from worker `core`; flow.core must be `core` where there is a flow

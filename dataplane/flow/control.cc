@@ -23,6 +23,7 @@ void Engine::attach(const abi::Region* region, Micros) {
   for (uint32_t e = 0; e < endpoints_; ++e) {
     to_control_[e] = abi::RingProducer(region->ring(config_.core, e, abi::Direction::ToControl));
     from_control_[e] = abi::RingConsumer(region->ring(config_.core, e, abi::Direction::ToWorker));
+    ring_broken_[e] = false;
   }
   use_.counters.set(Counter::control_attached, 1);
   // Whoever waited for control goes on.
@@ -36,11 +37,17 @@ void Engine::detach(Micros now) {
   listing_ = Listing{};
   pushed_to_ = 0;
   use_.counters.set(Counter::control_attached, 0);
-  // Handshakes in flight have lost their other half. Those that have not begun wait.
+  // Handshakes in flight have lost their other half. Those of which the client has seen nothing yet
+  // begin anew with the next control; the rest wait anyway.
   for (uint32_t i = handshake_head_; i != UINT32_MAX;) {
     Flow& flow = flows_[i];
     i = flow.handshake_list.next;
-    if (flow.endpoint != 0) abort(flow, CloseReason::control_lost);
+    if (flow.endpoint == 0) continue;
+    if (flow.released_bytes == 0 && flow.transmitted_bytes == 0) {
+      rewind_handshake(flow);
+    } else {
+      abort(flow, CloseReason::control_lost);
+    }
   }
   serve(now);
 }
@@ -131,7 +138,7 @@ void Engine::dispatch(uint32_t endpoint, Micros now) {
     return;
   }
   Flow* const flow = find(message_.header().flow);
-  if (flow == nullptr) {
+  if (flow == nullptr || flow->phase == FlowPhase::Closing) {  // control did not know yet
     use_.counters.add(Counter::ring_stale_flow);
   } else if (flow->endpoint != endpoint) {
     use_.counters.add(Counter::ring_bad_message);

@@ -82,6 +82,8 @@ struct EngineResources {
 // no_backend_port.
 inline constexpr uint32_t kFirstBackendPort = 10240;
 inline constexpr uint32_t kMaxPortTries = 4096;
+// So long after a SYN-ACK its connection may still be waiting for the segment that opens it.
+inline constexpr Micros kOpeningUs = 3'000'000;
 // Flow indices looked at in one turn of a listing.
 inline constexpr uint32_t kListingScan = 4096;
 // A record in too many pieces is put together here.
@@ -129,6 +131,7 @@ class Engine {
   void input_no_flow(net::Segment& segment, uint32_t hash, Micros now);
   bool input_time_wait(net::Segment& segment, Micros now);
   void accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micros now);
+  bool overtook_opening(const net::Segment& segment, Micros now) const;
   void send_reset(const net::Segment& segment);
   void answer(const net::Segment& reply);
   const ListenerConfig* listener_for(const net::Segment& segment, uint8_t& number) const;
@@ -157,7 +160,9 @@ class Engine {
   bool begin_handshake(Flow& flow, Micros now);
   void wait_for_control(Flow& flow);
   void refuse(Flow& flow, const tls::Refusal& refusal, Micros now);
-  void report_end(Flow& flow);
+  bool report_end(Flow& flow, abi::CloseReason reason);  // false: the ring is full
+  void stream_ended(Flow& flow, Micros now);
+  void rewind_handshake(Flow& flow);
   void on_transmit(Flow& flow, const abi::TransmitBytes& message, Micros now);
   void on_credit(Flow& flow, const abi::GrantCredit& message);
   void on_keys(Flow& flow, const abi::InstallKeys& message, Micros now);
@@ -213,6 +218,7 @@ class Engine {
   std::unique_ptr<uint32_t[]> dirty_;    // flows to serve in this poll
   std::unique_ptr<uint32_t[]> stalled_;  // flows to serve in the next poll
   uint32_t free_count_ = 0;
+  uint32_t dirty_first_ = 0;  // dirty_ is a ring: serving a flow may make it dirty again
   uint32_t dirty_count_ = 0;
   uint32_t stalled_count_ = 0;
   uint32_t active_ = 0;

@@ -69,13 +69,16 @@ void Engine::handshake_step(Flow& flow, Micros now) {
     flow.record_left_bytes = frame.record_bytes;
     flow.record_phase = tls::phase_after(flow.record_phase, frame.header.type);
   }
-  // RFC 8446 6.1: a stream that ends here was never a connection.
-  if (peer_finished(flow.client()) && flow.phase != FlowPhase::Closing &&
-      flow.record_left_bytes == 0) {
-    const bool begun = flow.endpoint != 0;
-    finish_client(flow, begun ? CloseReason::client_closed_in_handshake : CloseReason::client_gone,
-                  now);
-  }
+  if (peer_finished(flow.client()) && flow.phase != FlowPhase::Closing) stream_ended(flow, now);
+}
+
+// The client's FIN has come. What it sent before may have completed the handshake: whoever says
+// everything at once and leaves gets its keys still. Control, which has seen all of it when it sees
+// this message, answers with CloseFlow unless it has sent InstallKeys already.
+void Engine::stream_ended(Flow& flow, Micros now) {
+  if (flow.endpoint == 0) return finish_client(flow, CloseReason::client_gone, now);
+  if (flow.end_reported) return;
+  if (!report_end(flow, CloseReason::client_closed_in_handshake)) stall(flow);
 }
 
 // Whether the next record may go to control: it is there, knows the flow, and has given credit.
@@ -109,6 +112,16 @@ bool Engine::begin_handshake(Flow& flow, Micros now) {
   use_.counters.add(Counter::tls_handshakes_begun);
   set_phase(flow, FlowPhase::ExpectKeys);
   return true;
+}
+
+// Control has gone before it answered: all that it was sent is still in the receive queue.
+void Engine::rewind_handshake(Flow& flow) {
+  flow.endpoint = 0;
+  flow.sent_bytes = 0;
+  flow.record_left_bytes = 0;
+  flow.record_phase = tls::RecordPhase::BeforeServer;
+  flow.end_reported = false;
+  wait_for_control(flow);
 }
 
 void Engine::wait_for_control(Flow& flow) {
@@ -155,16 +168,16 @@ void Engine::refuse(Flow& flow, const tls::Refusal& refusal, Micros now) {
 
 // Tells control, once, how a flow ended that never got its keys. Flows that said nothing at all
 // are not worth a message; a full ring loses the report, and control's own deadline clears up.
-void Engine::report_end(Flow& flow) {
-  if (!attached() || flow.end_reported || flow.protocol != Protocol::Tls) return;
-  if (flow.endpoint == 0 && flow.reason == CloseReason::client_gone) return;
-  flow.end_reported = true;
+bool Engine::report_end(Flow& flow, CloseReason reason) {
+  if (!attached() || flow.end_reported) return true;
+  if (flow.endpoint == 0 && reason == CloseReason::client_gone) return true;
   abi::HandshakeEnd message;
   message.client = flow.client().tuple.remote;
   message.service = flow.client().tuple.local;
-  message.reason = static_cast<uint16_t>(flow.reason);
+  message.reason = static_cast<uint16_t>(reason);
   message.alert = flow.alert_sent;
-  send(flow.endpoint != 0 ? flow.endpoint : 1U, message, id_of(flow));
+  flow.end_reported = send(flow.endpoint != 0 ? flow.endpoint : 1U, message, id_of(flow));
+  return flow.end_reported;
 }
 
 void Engine::on_transmit(Flow& flow, const abi::TransmitBytes& message, Micros) {

@@ -22,8 +22,12 @@ Flow* Engine::allocate(Micros now) {
   Flow& flow = flows_[free_[--free_count_]];
   SLUICE_ASSERT(!flow.in_use);
   const uint32_t generation = flow.generation + 1;
+  const bool dirty = flow.dirty;  // the list may still name the flow that was here before
+  const bool stalled = flow.stalled;
   flow = Flow{};
   flow.generation = generation;
+  flow.dirty = dirty;
+  flow.stalled = stalled;
   flow.in_use = true;
   flow.opened_us = now;
   flow.activity_us = now;
@@ -36,7 +40,9 @@ Flow* Engine::allocate(Micros now) {
 void Engine::mark_dirty(Flow& flow) {
   if (flow.dirty) return;
   flow.dirty = true;
-  dirty_[dirty_count_++] = index_of(flow);
+  uint32_t at = dirty_first_ + dirty_count_++;  // a flow is listed once, so there is room
+  if (at >= config_.max_flows) at -= config_.max_flows;
+  dirty_[at] = index_of(flow);
 }
 
 void Engine::stall(Flow& flow) {
@@ -59,12 +65,13 @@ void Engine::serve(Micros now) {
     flow.stalled = false;
     if (flow.in_use) mark_dirty(flow);
   }
-  for (uint32_t i = 0; i < dirty_count_; ++i) {
-    Flow& flow = flows_[dirty_[i]];
+  while (dirty_count_ != 0) {
+    Flow& flow = flows_[dirty_[dirty_first_]];
+    if (++dirty_first_ == config_.max_flows) dirty_first_ = 0;
+    --dirty_count_;
     flow.dirty = false;
     if (flow.in_use) serve_flow(flow, now);
   }
-  dirty_count_ = 0;
 }
 
 void Engine::serve_flow(Flow& flow, Micros now) {
@@ -128,6 +135,10 @@ void Engine::side_closed(Flow& flow, Side side, Micros now) {
     return;
   }
   const bool reset = cause == tcp::CloseCause::PeerReset || cause == tcp::CloseCause::Refused;
+  // Many clients reset instead of reading our close_notify: everything had been said by then.
+  if (side == Side::Client && reset && flow.client_closed && flow.backend_closed) {
+    return abort(flow, CloseReason::finished);
+  }
   if (side == Side::Client) {
     return abort(flow, reset ? CloseReason::client_reset : CloseReason::client_timeout);
   }
@@ -145,7 +156,7 @@ void Engine::close(Flow& flow, CloseReason reason) {
   if (flow.reason == CloseReason::none) flow.reason = reason;
   if (flow.phase == FlowPhase::Closing) return;
   if (flow.in_handshake) {
-    report_end(flow);
+    report_end(flow, flow.reason);
     unlink_handshake(flow);
   }
   set_phase(flow, FlowPhase::Closing);
@@ -204,7 +215,11 @@ void Engine::check_deadline(Flow& flow, Micros now) {
     case FlowPhase::ExpectClientHello:
     case FlowPhase::ExpectControl:
     case FlowPhase::ExpectKeys:
-      if (now >= flow.deadline_us) abort(flow, CloseReason::handshake_timeout);
+      if (now >= flow.deadline_us) {
+        const bool left = flow.endpoint != 0 && peer_finished(flow.client());
+        abort(flow, left ? CloseReason::client_closed_in_handshake
+                         : CloseReason::handshake_timeout);
+      }
       break;
     case FlowPhase::ExpectBackend:
     case FlowPhase::Relaying:

@@ -108,10 +108,13 @@ void Engine::seal_data(Flow& flow, Micros now) {
     const uint32_t readable = flow.backend().receive.readable_bytes();
     if (readable == 0) return;
     if (tls::key_update_due(flow.keys)) {
-      uint8_t update[tls::kMaxReplyBytes];
+      uint8_t* const update = reserve(flow, Side::Client, tls::kMaxReplyBytes);
+      if (update == nullptr) return stall(flow);
       const uint32_t length = tls::seal_key_update(use_.records, flow.keys, update);
-      if (length == 0) return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
-      if (!append_bytes(flow, Side::Client, update, length)) return;
+      if (length == 0) {
+        return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
+      }
+      if (!commit(flow, Side::Client, length)) return;
     }
     Pieces pieces;
     gather(flow.backend().receive, std::min(readable, tls::max_plaintext(flow.keys)), pieces);
@@ -157,11 +160,15 @@ void Engine::pass_data(Flow& flow, Side from, Micros now) {
 void Engine::end_directions(Flow& flow, Micros now) {
   if (!flow.backend_closed && peer_finished(flow.backend()) &&
       flow.backend().receive.readable_bytes() == 0) {
-    if (flow.protocol == Protocol::Tls) {
-      uint8_t notify[tls::kMaxReplyBytes];
+    if (flow.protocol == Protocol::Tls) {  // the room first: what is sealed must be sent
+      uint8_t* const notify = reserve(flow, Side::Client, tls::kMaxReplyBytes);
+      if (notify == nullptr) return stall(flow);
       const uint32_t length =
           tls::seal_alert(use_.records, flow.keys, tls::Alert::close_notify, notify);
-      if (length == 0 || !append_bytes(flow, Side::Client, notify, length)) return;
+      if (length == 0) {
+        return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
+      }
+      if (!commit(flow, Side::Client, length)) return;
     }
     flow.backend_closed = true;
     tcp::tcp_send_fin(use_.stack, flow.client());

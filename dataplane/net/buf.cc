@@ -34,13 +34,12 @@ uint32_t element_bytes(uint32_t data_bytes) {
 }
 
 std::string why(const std::string& name, uint32_t count) {
-  return "pool " + name + " of " + std::to_string(count) +
-         " buffers: " + rte_strerror(rte_errno) + "; raise memory_mib";
+  return "pool " + name + " of " + std::to_string(count) + " buffers: " + rte_strerror(rte_errno) +
+         "; raise memory_mib";
 }
 
 void note_furthest(rte_mempool* pool, void* furthest, void* object, unsigned) {
-  const uintptr_t end =
-      reinterpret_cast<uintptr_t>(object) + pool->elt_size + pool->trailer_size;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(object) + pool->elt_size + pool->trailer_size;
   auto* most = static_cast<uintptr_t*>(furthest);
   if (end > *most) *most = end;
 }
@@ -52,8 +51,7 @@ bool is_one_piece(rte_mempool* pool) {
   uintptr_t furthest = 0;
   rte_mempool_obj_iter(pool, note_furthest, &furthest);
   const auto start = reinterpret_cast<uintptr_t>(STAILQ_FIRST(&pool->mem_list)->addr);
-  const size_t stride =
-      rte_mempool_calc_obj_size(pool->elt_size, pool->flags, nullptr);
+  const size_t stride = rte_mempool_calc_obj_size(pool->elt_size, pool->flags, nullptr);
   return furthest <= start + pool->populated_size * stride;
 }
 
@@ -77,10 +75,9 @@ uint32_t packet_object_bytes(uint32_t data_bytes) {
 rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t data_bytes,
                               int socket, bool one_piece, std::string& error) {
   const uint32_t cache = count >= 8 * kPoolCache ? kPoolCache : 0;
-  rte_mempool* pool =
-      rte_mempool_create_empty(name.c_str(), count, element_bytes(data_bytes), cache,
-                               sizeof(rte_pktmbuf_pool_private), socket,
-                               RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+  rte_mempool* pool = rte_mempool_create_empty(name.c_str(), count, element_bytes(data_bytes),
+                                               cache, sizeof(rte_pktmbuf_pool_private), socket,
+                                               RTE_MEMPOOL_F_NO_IOVA_CONTIG);
   if (pool == nullptr) {
     error = why(name, count);
     return nullptr;
@@ -110,9 +107,8 @@ rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t 
 bool fill_record_pool(RecordPool& pool, const std::string& name, uint32_t count, int socket,
                       std::string& error) {
   rte_mempool* memory =
-      rte_mempool_create_empty(name.c_str(), count,
-                               RecordPool::object_bytes(pool.capacity_bytes()), 0, 0, socket,
-                               RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
+      rte_mempool_create_empty(name.c_str(), count, RecordPool::object_bytes(pool.capacity_bytes()),
+                               0, 0, socket, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
   if (memory == nullptr) {
     error = why(name, count);
     return false;

@@ -6,7 +6,6 @@
 // addresses exchanged and type 0; the checksums are made anew.
 #include "net/icmp.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace sluice::net {
@@ -22,20 +21,8 @@ uint32_t dropped(abi::Counters& counters) {
 
 }  // namespace
 
-bool IcmpResponder::take_token(uint64_t now_us) {
-  constexpr uint64_t kTokenUs = 1'000'000 / kIcmpRepliesPerSecond;
-  const uint64_t earned = now_us > filled_us_ ? (now_us - filled_us_) / kTokenUs : 0;
-  if (earned > 0) {
-    tokens_ = std::min<uint64_t>(kIcmpBurst, tokens_ + earned);
-    filled_us_ += earned * kTokenUs;
-  }
-  if (tokens_ == 0) return false;
-  --tokens_;
-  return true;
-}
-
-uint32_t IcmpResponder::reply(const Frame& frame, const Packet& packet,
-                              const Interface& interface, uint64_t now_us) {
+uint32_t IcmpResponder::reply(const Frame& frame, const Packet& packet, const Interface& interface,
+                              uint64_t now_us) {
   const uint32_t end = packet.transport_offset + packet.transport_bytes;
   if (packet.transport_bytes < kIcmpHeaderBytes || end > frame.length) return dropped(counters_);
   uint8_t* icmp = frame.data + packet.transport_offset;
@@ -43,7 +30,7 @@ uint32_t IcmpResponder::reply(const Frame& frame, const Packet& packet,
   if (checksum_fold(checksum_add(icmp, packet.transport_bytes)) != 0xffff) {
     return dropped(counters_);
   }
-  if (!take_token(now_us)) {
+  if (!replies_.take(now_us)) {
     counters_.add(abi::Counter::icmp_rate_limited);
     return 0;
   }

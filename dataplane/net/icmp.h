@@ -7,6 +7,7 @@
 #include "net/frame.h"
 #include "net/interface.h"
 #include "net/limits.h"
+#include "net/token_bucket.h"
 #include "net/wire.h"
 
 namespace sluice::net {
@@ -22,11 +23,8 @@ class IcmpResponder {
                  uint64_t now_us);
 
  private:
-  bool take_token(uint64_t now_us);
-
   abi::Counters& counters_;
-  uint64_t filled_us_ = 0;
-  uint64_t tokens_ = kIcmpBurst;
+  TokenBucket replies_{kIcmpRepliesPerSecond, kIcmpBurst};
 };
 
 }  // namespace sluice::net

@@ -14,10 +14,10 @@ inline constexpr uint32_t kIpv4HeaderBytes = 20;
 inline constexpr uint32_t kTcpHeaderBytes = 20;
 inline constexpr uint32_t kMaxTcpOptionBytes = 40;
 inline constexpr uint32_t kMaxHeaderBytes = 14 + 4 + 40 + 60;
-inline constexpr uint32_t kMinFrameBytes = 60;       // without the FCS; shorter ones are padded
-inline constexpr uint32_t kMinMtuBytes = 576;        // RFC 1122 3.3.2
-inline constexpr uint32_t kMaxFramePieces = 16;      // buffers of one received frame
-inline constexpr uint8_t kTimeToLive = 64;           // RFC 1122 3.2.1.7, as assigned
+inline constexpr uint32_t kMinFrameBytes = 60;   // without the FCS; shorter ones are padded
+inline constexpr uint32_t kMinMtuBytes = 576;    // RFC 1122 3.3.2
+inline constexpr uint32_t kMaxFramePieces = 16;  // buffers of one received frame
+inline constexpr uint8_t kTimeToLive = 64;       // RFC 1122 3.2.1.7, as assigned
 
 // Interfaces and ports.
 inline constexpr uint32_t kMaxPorts = 16;
@@ -26,9 +26,11 @@ inline constexpr uint32_t kMaxInterfaceAddresses = 16;
 // Neighbours, per table (one table per worker and port).
 inline constexpr uint32_t kNeighborBuckets = 256;
 inline constexpr uint32_t kNeighborWays = 4;
-inline constexpr uint32_t kNeighborParked = 4;       // packets kept per unresolved neighbour
-inline constexpr uint32_t kNeighborOutQueue = 32;    // ARP frames waiting to be sent
+inline constexpr uint32_t kNeighborParked = 4;     // packets kept per unresolved neighbour
+inline constexpr uint32_t kNeighborOutQueue = 32;  // ARP frames waiting to be sent
 inline constexpr uint32_t kNeighborParkedTotal = 256;
+inline constexpr uint32_t kArpRequestsPerSecond = 1000;
+inline constexpr uint32_t kArpRequestBurst = 200;
 
 // ICMP echo replies of one worker.
 inline constexpr uint32_t kIcmpRepliesPerSecond = 1000;
@@ -41,9 +43,9 @@ inline constexpr uint32_t kRecordHeadroomBytes = 64;
 inline constexpr uint32_t kMaxRecordObjectBytes = 65535;  // an mbuf's buffer length has 16 bits
 
 // Transmission.
-inline constexpr uint32_t kTxBatch = 128;         // packets waiting for the next flush, per port
-inline constexpr uint32_t kTxCopyBytes = 256;     // payloads up to this are copied, never attached
-inline constexpr uint32_t kTxPatience = 65536;    // flushes without progress before a packet goes
-inline constexpr uint32_t kSteerRing = 512;       // packets between one pair of workers
+inline constexpr uint32_t kTxBatch = 128;       // packets waiting for the next flush, per port
+inline constexpr uint32_t kTxCopyBytes = 256;   // payloads up to this are copied, never attached
+inline constexpr uint32_t kTxPatience = 65536;  // flushes without progress before a packet goes
+inline constexpr uint32_t kSteerRing = 512;     // packets between one pair of workers
 
 }  // namespace sluice::net

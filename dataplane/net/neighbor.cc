@@ -3,7 +3,7 @@
 // Job: turn next hops into link addresses without ever blocking a worker. Limits: a set-associative
 // table of kNeighborBuckets x kNeighborWays; kNeighborParked packets wait per unresolved neighbour
 // and kNeighborParkedTotal in all; kNeighborOutQueue ARP frames wait to leave; one request per
-// neighbour and second (RFC 1122 2.3.2.1).
+// neighbour and second (RFC 1122 2.3.2.1) and kArpRequestsPerSecond in all.
 // States: lookup() makes Incomplete and asks; an answer makes Reachable; kReachableUs later it is
 // Stale, still usable; the next lookup makes it Probing: asked by unicast, then by broadcast, while
 // packets go on; silence ends it. Who asks for us is remembered as Stale (RFC 826's merge), because
@@ -31,6 +31,21 @@ uint32_t bucket_of(const abi::IpAddress& address) {
   return static_cast<uint32_t>(mixed >> 40) % kNeighborBuckets;
 }
 
+int worth_of(NeighborState state) {
+  switch (state) {
+    case NeighborState::Free:
+      return 0;
+    case NeighborState::Stale:
+      return 1;
+    case NeighborState::Incomplete:
+      return 2;
+    case NeighborState::Reachable:
+    case NeighborState::Probing:
+      return 3;
+  }
+  return 3;
+}
+
 }  // namespace
 
 NeighborTable::NeighborTable(const Interface& interface, abi::Counters& counters)
@@ -55,27 +70,19 @@ NeighborState NeighborTable::state(const abi::IpAddress& address) const {
   return entry == nullptr ? NeighborState::Free : entry->state;
 }
 
-// A fresh entry for `address`: a free one, else the Stale one that was used longest ago, else,
-// where the caller needs it for sending, whichever was used longest ago.
-NeighborTable::Entry* NeighborTable::claim(const abi::IpAddress& address,
-                                           bool may_evict_reachable) {
+// A fresh entry for `address`: a free one, else the least worth keeping: Stale before Incomplete
+// before what is in use, and of equals the one that was used longest ago. So neither invented
+// askers nor packets to invented neighbours push out those that we talk to. For an address that
+// nobody here `needed` only a Stale entry goes.
+NeighborTable::Entry* NeighborTable::claim(const abi::IpAddress& address, bool needed) {
   Entry* bucket = &entries_[bucket_of(address) * kNeighborWays];
-  Entry* chosen = nullptr;
-  for (uint32_t way = 0; way < kNeighborWays; ++way) {
+  Entry* chosen = &bucket[0];
+  for (uint32_t way = 1; way < kNeighborWays; ++way) {
     Entry& entry = bucket[way];
-    if (entry.state == NeighborState::Free) {
-      chosen = &entry;
-      break;
-    }
-    if (entry.state != NeighborState::Stale && !may_evict_reachable) continue;
-    const bool stale = entry.state == NeighborState::Stale;
-    const bool chosen_stale = chosen != nullptr && chosen->state == NeighborState::Stale;
-    if (chosen == nullptr || (stale && !chosen_stale) ||
-        (stale == chosen_stale && entry.used_us < chosen->used_us)) {
-      chosen = &entry;
-    }
+    const int worth = worth_of(entry.state) - worth_of(chosen->state);
+    if (worth < 0 || (worth == 0 && entry.used_us < chosen->used_us)) chosen = &entry;
   }
-  if (chosen == nullptr) return nullptr;
+  if (!needed && worth_of(chosen->state) > worth_of(NeighborState::Stale)) return nullptr;
   forget(*chosen);
   chosen->address = address;
   return chosen;
@@ -168,7 +175,8 @@ void NeighborTable::ask(Entry& entry, uint64_t now_us, bool unicast) {
   entry.asked_us = now_us;
   ++entry.tries;
   Arp arp;
-  if (!interface_.source_for(entry.address, arp.sender)) return;
+  // A request that the rate limit holds back is made up for by the next one, a second later.
+  if (!interface_.source_for(entry.address, arp.sender) || !requests_.take(now_us)) return;
   arp.sender_mac = interface_.mac;
   arp.target = entry.address;
   push(arp, unicast ? entry.mac : Mac::broadcast());
@@ -251,8 +259,8 @@ void NeighborTable::note_conflict(const Arp& arp, uint64_t now_us) {
   push({ArpOperation::Request, interface_.mac, Mac{}, arp.sender, arp.sender}, Mac::broadcast());
 }
 
-NeighborTable::Input NeighborTable::input(const Frame& frame, const Packet& packet,
-                                          uint64_t now_us, bool answer) {
+NeighborTable::Input NeighborTable::input(const Frame& frame, const Packet& packet, uint64_t now_us,
+                                          bool answer) {
   Input result;
   Arp arp;
   const auto refuse = [&] {
@@ -260,8 +268,7 @@ NeighborTable::Input NeighborTable::input(const Frame& frame, const Packet& pack
     return result;
   };
   if (packet.network_offset > frame.length ||
-      !parse_arp({frame.data + packet.network_offset, frame.length - packet.network_offset},
-                 arp) ||
+      !parse_arp({frame.data + packet.network_offset, frame.length - packet.network_offset}, arp) ||
       arp.sender_mac.is_multicast() || arp.sender_mac.is_zero()) {
     return refuse();
   }

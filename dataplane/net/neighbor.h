@@ -18,6 +18,7 @@
 #include "net/arp.h"
 #include "net/frame.h"
 #include "net/interface.h"
+#include "net/token_bucket.h"
 #include "net/wire.h"
 
 namespace sluice::net {
@@ -70,12 +71,12 @@ class NeighborTable {
   uint32_t parked() const { return parked_; }
   uint64_t conflicts() const { return conflicts_; }
 
-  static constexpr uint64_t kReachableUs = 30'000'000;    // RFC 4861 10, REACHABLE_TIME
-  static constexpr uint64_t kStaleUs = 600'000'000;       // unused this long: forgotten
-  static constexpr uint64_t kRetransmitUs = 1'000'000;    // RFC 1122 2.3.2.1: at most one a second
-  static constexpr uint64_t kLockUs = 1'000'000;          // a fresh entry keeps its MAC this long
-  static constexpr uint64_t kConflictUs = 10'000'000;     // RFC 5227 2.4(c): DEFEND_INTERVAL
-  static constexpr uint8_t kTries = 3;                    // of each kind, unicast and broadcast
+  static constexpr uint64_t kReachableUs = 30'000'000;  // RFC 4861 10, REACHABLE_TIME
+  static constexpr uint64_t kStaleUs = 600'000'000;     // unused this long: forgotten
+  static constexpr uint64_t kRetransmitUs = 1'000'000;  // RFC 1122 2.3.2.1: at most one a second
+  static constexpr uint64_t kLockUs = 1'000'000;        // a fresh entry keeps its MAC this long
+  static constexpr uint64_t kConflictUs = 10'000'000;   // RFC 5227 2.4(c): DEFEND_INTERVAL
+  static constexpr uint8_t kTries = 3;                  // of each kind, unicast and broadcast
 
  private:
   struct Entry {
@@ -96,7 +97,7 @@ class NeighborTable {
 
   Entry* find(const abi::IpAddress& address);
   const Entry* find(const abi::IpAddress& address) const;
-  Entry* claim(const abi::IpAddress& address, bool may_evict_reachable);
+  Entry* claim(const abi::IpAddress& address, bool needed);
   void ask(Entry& entry, uint64_t now_us, bool unicast);
   void advance(Entry& entry, uint64_t now_us);
   void confirm(Entry& entry, const Mac& mac, uint64_t now_us);
@@ -118,6 +119,7 @@ class NeighborTable {
   uint32_t sweep_ = 0;
   uint64_t next_sweep_us_ = 0;
   uint64_t defended_us_ = 0;
+  TokenBucket requests_{kArpRequestsPerSecond, kArpRequestBurst};
   uint64_t conflicts_ = 0;
 };
 

@@ -59,15 +59,15 @@ bool plan_memory(const NicSettings& settings, const std::vector<std::unique_ptr<
   }
   plan.large_records = settings.large_records;
   if (plan.large_records == 0) {
-    plan.large_records = share(total / 100 * 30, workers,
-                               RecordPool::object_bytes(kLargeRecordBytes), kMinRecords,
-                               kMaxRecords);
+    plan.large_records =
+        share(total / 100 * 30, workers, RecordPool::object_bytes(kLargeRecordBytes), kMinRecords,
+              kMaxRecords);
   }
   plan.small_records = settings.small_records;
   if (plan.small_records == 0) {
-    plan.small_records = share(total / 100 * 10, workers,
-                               RecordPool::object_bytes(kSmallRecordBytes), kMinRecords,
-                               kMaxRecords);
+    plan.small_records =
+        share(total / 100 * 10, workers, RecordPool::object_bytes(kSmallRecordBytes), kMinRecords,
+              kMaxRecords);
   }
   if (plan.packet_buffers == 0 || plan.large_records == 0 || plan.small_records == 0) {
     error = "memory_mib = " + std::to_string(settings.memory_mib) + " is too little for " +
@@ -198,8 +198,8 @@ PortInfo Nic::port_info(uint32_t port) const {
   info.segmentation_offload = from.segmentation;
   info.checksum_verified = from.checksum_verified;
   rte_eth_link link = {};
-  info.link_up = rte_eth_link_get_nowait(from.id, &link) == 0 &&
-                 link.link_status == RTE_ETH_LINK_UP;
+  info.link_up =
+      rte_eth_link_get_nowait(from.id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   return info;
 }
 

@@ -54,8 +54,8 @@ struct PortInfo {
   uint16_t queues = 0;
   uint32_t packet_buffers = 0;  // per queue
   bool link_up = false;
-  bool chains = false;             // payload leaves as external buffers (MULTI_SEGS)
-  bool checksum_offload = false;   // towards the wire
+  bool chains = false;            // payload leaves as external buffers (MULTI_SEGS)
+  bool checksum_offload = false;  // towards the wire
   bool segmentation_offload = false;
   bool checksum_verified = false;  // from the wire
 };
@@ -94,7 +94,8 @@ class NicWorker {
 
   // Sends a segment; its payload is retained while the port needs it. A payload over one packet's
   // size (segment.cut_bytes, or the MTU) is cut, by the port where it can. False: nothing of it
-  // was sent (tx_full, tx_no_buffer count it), the caller may try again after flush().
+  // was sent (tx_full, tx_no_buffer count it), the caller may try again after flush();
+  // drop_protocol counts addresses of a family that cannot be sent at all.
   bool send(uint32_t port, const Segment& segment, const Mac& destination);
   // Sends a whole frame, copied: ARP, ICMP.
   bool send_frame(uint32_t port, std::span<const uint8_t> frame);

@@ -35,9 +35,8 @@ bool is_pci(const std::string& device) {
   const std::string name = device_name(device);
   const size_t colons = static_cast<size_t>(std::count(name.begin(), name.end(), ':'));
   return (colons == 1 || colons == 2) && name.find('.') != std::string::npos &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) {
-           return std::isxdigit(c) != 0 || c == ':' || c == '.';
-         });
+         std::all_of(name.begin(), name.end(),
+                     [](unsigned char c) { return std::isxdigit(c) != 0 || c == ':' || c == '.'; });
 }
 
 bool choose_hugepages(const NicSettings& settings, EalChoice& choice, std::string& error,
@@ -70,10 +69,14 @@ std::string lcore_map(const NicSettings& settings) {
 }
 
 std::vector<std::string> eal_arguments(const NicSettings& settings, const EalChoice& choice) {
-  std::vector<std::string> arguments = {
-      settings.program, lcore_map(settings), "--main-lcore=0", "-m",
-      std::to_string(settings.memory_mib), "--iova-mode=va", "--no-telemetry",
-      "--log-level=" + settings.log_level};
+  std::vector<std::string> arguments = {settings.program,
+                                        lcore_map(settings),
+                                        "--main-lcore=0",
+                                        "-m",
+                                        std::to_string(settings.memory_mib),
+                                        "--iova-mode=va",
+                                        "--no-telemetry",
+                                        "--log-level=" + settings.log_level};
   if (choice.hugepages) {
     arguments.insert(arguments.end(), {"--in-memory", "--single-file-segments"});
   } else {

@@ -31,10 +31,10 @@ struct Port {
   bool segmentation = false;
   bool checksum_verified = false;
   bool af_xdp = false;
-  uint16_t max_packet_mbufs = 1;        // of a packet that leaves as it is
-  uint16_t max_segmented_mbufs = 1;     // of one that the port segments
-  uint32_t data_bytes = 0;              // of a packet buffer, behind the headroom
-  uint32_t packet_buffers = 0;          // per queue
+  uint16_t max_packet_mbufs = 1;     // of a packet that leaves as it is
+  uint16_t max_segmented_mbufs = 1;  // of one that the port segments
+  uint32_t data_bytes = 0;           // of a packet buffer, behind the headroom
+  uint32_t packet_buffers = 0;       // per queue
   std::string driver;
   Interface interface;
   std::vector<rte_mempool*> pools;       // one per queue: received and copied packets
@@ -67,10 +67,10 @@ struct NicWorker::Impl {
   uint32_t index = 0;
   abi::Counters* counters = nullptr;
   std::vector<std::unique_ptr<Port>>* ports = nullptr;
-  std::vector<TxBatch> tx;        // by port
-  std::vector<Pair> to;           // by worker; null rings for itself
-  std::vector<Pair> from;         // by worker
-  uint32_t next_from = 0;         // whose ring is read first
+  std::vector<TxBatch> tx;                             // by port
+  std::vector<Pair> to;                                // by worker; null rings for itself
+  std::vector<Pair> from;                              // by worker
+  uint32_t next_from = 0;                              // whose ring is read first
   std::array<uint8_t, RTE_MAX_ETHPORTS> port_index{};  // DPDK's port id -> ours
   RecordPool small{kSmallRecordBytes};
   RecordPool large{kLargeRecordBytes};

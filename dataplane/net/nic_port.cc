@@ -18,8 +18,7 @@ namespace {
 constexpr uint16_t kDescriptors = 1024;
 constexpr uint32_t kDefaultDataBytes = 2048;
 constexpr uint16_t kMaxChain = 40;  // where a driver names no limit
-constexpr uint64_t kChecksumOffloads =
-    RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+constexpr uint64_t kChecksumOffloads = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 constexpr uint64_t kVerifyOffloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 constexpr uint64_t kRssTypes = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP;
 
@@ -28,16 +27,13 @@ std::string failed(const Port& port, const char* what, int code) {
 }
 
 // Drivers write 0 or all ones for "no limit".
-uint16_t chain_limit(uint16_t named) {
-  return named == 0 || named > kMaxChain ? kMaxChain : named;
-}
+uint16_t chain_limit(uint16_t named) { return named == 0 || named > kMaxChain ? kMaxChain : named; }
 
 void read_capabilities(const rte_eth_dev_info& info, Port& port) {
   const uint64_t tx = info.tx_offload_capa;
   port.chains = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
   port.checksum = (tx & kChecksumOffloads) == kChecksumOffloads;
-  port.segmentation =
-      port.chains && port.checksum && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
+  port.segmentation = port.chains && port.checksum && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
   port.checksum_verified = (info.rx_offload_capa & kVerifyOffloads) == kVerifyOffloads;
   port.max_packet_mbufs = chain_limit(info.tx_desc_lim.nb_mtu_seg_max);
   port.max_segmented_mbufs = chain_limit(info.tx_desc_lim.nb_seg_max);
@@ -115,8 +111,8 @@ bool set_up_queues(Port& port, std::string& error) {
   int code = rte_eth_dev_adjust_nb_rx_tx_desc(port.id, &rx_descriptors, &tx_descriptors);
   const auto socket = static_cast<unsigned>(rte_eth_dev_socket_id(port.id));
   for (uint16_t queue = 0; queue < port.queues && code == 0; ++queue) {
-    code = rte_eth_rx_queue_setup(port.id, queue, rx_descriptors, socket, nullptr,
-                                  port.pools[queue]);
+    code =
+        rte_eth_rx_queue_setup(port.id, queue, rx_descriptors, socket, nullptr, port.pools[queue]);
     if (code == 0) code = rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, socket, nullptr);
   }
   if (code != 0) error = failed(port, "the device refuses its queues", code);

@@ -48,7 +48,10 @@ bool slices_of(const Chain& chain, uint32_t offset, uint32_t length, uint32_t mo
 class Builder {
  public:
   Builder(TxBatch& batch, const Segment& segment, const Mac& destination)
-      : batch_(batch), port_(*batch.port), segment_(segment), destination_(destination),
+      : batch_(batch),
+        port_(*batch.port),
+        segment_(segment),
+        destination_(destination),
         headers_(header_bytes(segment, port_.interface)),
         per_packet_(max_payload_bytes(segment, port_.interface)) {
     segmented_ = may_segment();
@@ -56,6 +59,7 @@ class Builder {
     unit_ = segmented_ ? (kMaxIpLength - headers_) / per_packet_ * per_packet_ : per_packet_;
   }
 
+  // False for an address family that cannot be sent.
   bool possible() const { return headers_ != 0 && per_packet_ != 0; }
   uint32_t packets() const {
     return segment_.payload.length == 0 ? 1 : (segment_.payload.length + unit_ - 1) / unit_;
@@ -102,13 +106,11 @@ class Builder {
   // Tells the port what to complete; the headers are written.
   void set_offloads(rte_mbuf* mbuf, const Cut& part) {
     if (!port_.checksum) return;
-    const uint32_t link =
-        kEthernetBytes + (port_.interface.vlan != 0 ? kVlanTagBytes : 0);
+    const uint32_t link = kEthernetBytes + (port_.interface.vlan != 0 ? kVlanTagBytes : 0);
     mbuf->l2_len = link & 0x7fU;
     mbuf->l3_len = kIpv4HeaderBytes;
     mbuf->l4_len = (headers_ - link - kIpv4HeaderBytes) & 0xffU;
-    mbuf->ol_flags |=
-        RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
+    mbuf->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
     if (part.length > per_packet_) {
       mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
       mbuf->tso_segsz = static_cast<uint16_t>(per_packet_);
@@ -125,8 +127,8 @@ class Builder {
     if (head == nullptr) return nullptr;
     Sum sum = 0;
     if (!port_.checksum) sum = sum_chain(slices_, 0, part.length);
-    auto* headers = reinterpret_cast<uint8_t*>(
-        rte_pktmbuf_append(head, static_cast<uint16_t>(headers_)));
+    auto* headers =
+        reinterpret_cast<uint8_t*>(rte_pktmbuf_append(head, static_cast<uint16_t>(headers_)));
     build_headers({segment_, port_.interface, destination_, part, checksum_by(part), sum}, headers);
     rte_mbuf* last = head;
     for (uint32_t i = 0; i < slices_.count; ++i) {
@@ -200,8 +202,7 @@ uint32_t NicWorker::Impl::transmit(TxBatch& batch) {
     if (ready < batch.count) drop_at(batch, ready);
   }
   if (ready == 0) return 0;
-  const uint32_t taken =
-      rte_eth_tx_burst(batch.port->id, batch.queue, batch.packets, ready);
+  const uint32_t taken = rte_eth_tx_burst(batch.port->id, batch.queue, batch.packets, ready);
   batch.stalled = taken == 0 ? batch.stalled + 1 : 0;
   if (batch.stalled < kTxPatience) return taken;
   batch.stalled = 0;
@@ -217,8 +218,8 @@ void NicWorker::Impl::flush_port(TxBatch& batch) {
     taken = transmit(batch);
   } else {
     for (uint32_t i = 0; i < batch.count; ++i) batch.packets[i]->port = batch.port->id;
-    taken = rte_ring_sp_enqueue_burst(
-        batch.handover, reinterpret_cast<void**>(batch.packets), batch.count, nullptr);
+    taken = rte_ring_sp_enqueue_burst(batch.handover, reinterpret_cast<void**>(batch.packets),
+                                      batch.count, nullptr);
   }
   batch.count -= taken;
   if (taken > 0 && batch.count > 0) {
@@ -233,8 +234,8 @@ void NicWorker::Impl::take_handed_over() {
     uint32_t room = kTxBatch;
     for (const TxBatch& batch : tx) room = std::min(room, kTxBatch - batch.count);
     rte_mbuf* packets[kTxBatch];
-    const unsigned count = rte_ring_sc_dequeue_burst(
-        pair.packets, reinterpret_cast<void**>(packets), room, nullptr);
+    const unsigned count =
+        rte_ring_sc_dequeue_burst(pair.packets, reinterpret_cast<void**>(packets), room, nullptr);
     for (unsigned i = 0; i < count; ++i) put(tx[port_index[packets[i]->port]], packets[i]);
   }
 }
@@ -242,8 +243,10 @@ void NicWorker::Impl::take_handed_over() {
 bool NicWorker::send(uint32_t port, const Segment& segment, const Mac& destination) {
   TxBatch& batch = impl_->tx[port];
   Builder builder(batch, segment, destination);
-  // The tuple came in as a packet of this port, or was made from its addresses.
-  SLUICE_ASSERT(builder.possible());
+  if (!builder.possible()) {
+    impl_->counters->add(abi::Counter::drop_protocol);
+    return false;
+  }
   const uint32_t packets = builder.packets();
   if (!impl_->make_room(batch, std::min(packets, kTxBatch))) {
     impl_->counters->add(abi::Counter::tx_full, packets);
@@ -297,7 +300,10 @@ bool NicWorker::send_frame(uint32_t port, std::span<const uint8_t> frame) {
 uintptr_t NicWorker::prepare(uint32_t port, const Segment& segment) {
   const Mac unknown;
   Builder builder(impl_->tx[port], segment, unknown);
-  SLUICE_ASSERT(builder.possible());
+  if (!builder.possible()) {
+    impl_->counters->add(abi::Counter::drop_protocol);
+    return 0;
+  }
   // Copied, so that a packet that waits for its address pins no record buffer.
   if (segment.payload.length > max_payload_bytes(segment, interface(port))) return 0;
   rte_mbuf* mbuf = builder.build(builder.cut(0), false);

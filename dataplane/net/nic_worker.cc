@@ -100,8 +100,7 @@ uint32_t NicWorker::receive(uint32_t port, FrameBatch& batch) {
   const TxBatch& own_queue = impl_->tx[port];
   if (!own_queue.owned) return 0;
   rte_mbuf* mbufs[abi::kBurst];
-  const uint16_t count =
-      rte_eth_rx_burst(own_queue.port->id, own_queue.queue, mbufs, abi::kBurst);
+  const uint16_t count = rte_eth_rx_burst(own_queue.port->id, own_queue.queue, mbufs, abi::kBurst);
   if (count == 0) return 0;
   uint64_t bytes = 0;
   for (uint16_t i = 0; i < count; ++i) {
@@ -126,8 +125,8 @@ uint32_t NicWorker::receive_redirected(FrameBatch& batch) {
   for (uint32_t i = 0; i < workers && room > 0; ++i) {
     rte_ring* ring = impl_->from[(impl_->next_from + i) % workers].frames;
     if (ring == nullptr) continue;
-    const unsigned count = rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(mbufs), room,
-                                                     nullptr);
+    const unsigned count =
+        rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(mbufs), room, nullptr);
     for (unsigned k = 0; k < count; ++k) impl_->to_frame(mbufs[k], batch);
     room -= count;
   }

@@ -38,7 +38,8 @@ class RecordPool {
   // Bytes of one object, a multiple of 64, at most kMaxRecordObjectBytes.
   static constexpr uint32_t object_bytes(uint32_t capacity_bytes) {
     return (static_cast<uint32_t>(sizeof(RecordBuffer)) + kRecordHeadroomBytes + capacity_bytes +
-            63U) & ~63U;
+            63U) &
+           ~63U;
   }
   // Adds object_bytes() of memory, 64-aligned, which stays valid as long as the pool.
   void add(void* object);

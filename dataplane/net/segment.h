@@ -34,7 +34,7 @@ struct Slice {
 
 struct Chain {
   uint32_t count = 0;
-  uint32_t length = 0;  // sum of the pieces
+  uint32_t length = 0;                               // sum of the pieces
   std::array<Slice, abi::kMaxSegmentPieces> pieces;  // not initialised beyond count
 
   Chain() {}  // NOLINT: leaves pieces uninitialised on purpose
@@ -44,7 +44,10 @@ struct Chain {
     length += slice.length;
     return true;
   }
-  void clear() { count = 0; length = 0; }
+  void clear() {
+    count = 0;
+    length = 0;
+  }
 };
 
 struct FlowTuple {
@@ -57,8 +60,14 @@ struct FlowTuple {
 
 // RFC 9293 3.1 control bits.
 enum TcpFlag : uint8_t {
-  kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08,
-  kAck = 0x10, kUrg = 0x20, kEce = 0x40, kCwr = 0x80,
+  kFin = 0x01,
+  kSyn = 0x02,
+  kRst = 0x04,
+  kPsh = 0x08,
+  kAck = 0x10,
+  kUrg = 0x20,
+  kEce = 0x40,
+  kCwr = 0x80,
 };
 
 struct SackBlock {
@@ -67,12 +76,12 @@ struct SackBlock {
 };
 
 struct TcpOptions {
-  bool has_timestamps = false;   // RFC 7323 3
-  bool sack_permitted = false;   // RFC 2018 2; SYN only
-  bool has_window_scale = false; // RFC 7323 2; SYN only
-  uint8_t window_scale = 0;      // 0..14
-  uint8_t sack_count = 0;        // 0..4
-  uint16_t mss = 0;              // 0: absent; SYN only
+  bool has_timestamps = false;    // RFC 7323 3
+  bool sack_permitted = false;    // RFC 2018 2; SYN only
+  bool has_window_scale = false;  // RFC 7323 2; SYN only
+  uint8_t window_scale = 0;       // 0..14
+  uint8_t sack_count = 0;         // 0..4
+  uint16_t mss = 0;               // 0: absent; SYN only
   uint32_t tsval = 0;
   uint32_t tsecr = 0;
   std::array<SackBlock, 4> sack;
@@ -82,9 +91,9 @@ struct Segment {
   FlowTuple tuple;  // local is Sluice, remote the peer, in both directions
   uint32_t seq = 0;
   uint32_t ack = 0;
-  uint16_t window = 0;  // as on the wire, unscaled
-  uint8_t flags = 0;    // TcpFlag
-  uint8_t ecn = 0;      // IP ECN codepoint
+  uint16_t window = 0;     // as on the wire, unscaled
+  uint8_t flags = 0;       // TcpFlag
+  uint8_t ecn = 0;         // IP ECN codepoint
   uint16_t cut_bytes = 0;  // tx: payload bytes per packet at most; 0: what the MTU allows
   TcpOptions options;
   Chain payload;

@@ -20,8 +20,7 @@ constexpr uint8_t kNop = 1;
 // SACK blocks that fit beside the other options (RFC 2018 3: at most 3 with timestamps).
 uint32_t sack_blocks(const TcpOptions& options, uint32_t used) {
   const uint32_t room = (kMaxTcpOptionBytes - used) < 4 ? 0 : (kMaxTcpOptionBytes - used - 4) / 8;
-  return std::min<uint32_t>({options.sack_count, room,
-                             static_cast<uint32_t>(options.sack.size())});
+  return std::min<uint32_t>({options.sack_count, room, static_cast<uint32_t>(options.sack.size())});
 }
 
 // Writes the options in the order that most stacks use, padded to words; returns their bytes.
@@ -148,9 +147,9 @@ void write_tcp_checksum(const HeaderRequest& request, const uint8_t* ip, uint8_t
   uint16_t field = 0;
   switch (request.checksum) {
     case ChecksumBy::Software:
-      field = checksum_finish(pseudo_header(ip, header_length + request.cut.length) +
-                              checksum_add(tcp, header_length) +
-                              checksum_fold(request.payload_sum));
+      field =
+          checksum_finish(pseudo_header(ip, header_length + request.cut.length) +
+                          checksum_add(tcp, header_length) + checksum_fold(request.payload_sum));
       break;
     case ChecksumBy::Hardware:
       field = checksum_fold(pseudo_header(ip, header_length + request.cut.length));

@@ -210,9 +210,12 @@ PacketKind parse_ipv4(const Frame& frame, const Interface& interface, Packet& pa
     return drop(packet, abi::Counter::drop_bad_source);
   }
   switch (check_ip_options({ip + kIpv4HeaderBytes, header_length - kIpv4HeaderBytes})) {
-    case IpOptions::Fine: break;
-    case IpOptions::SourceRoute: return drop(packet, abi::Counter::drop_ip_options);
-    case IpOptions::Malformed: return drop(packet, abi::Counter::drop_ip_header);
+    case IpOptions::Fine:
+      break;
+    case IpOptions::SourceRoute:
+      return drop(packet, abi::Counter::drop_ip_options);
+    case IpOptions::Malformed:
+      return drop(packet, abi::Counter::drop_ip_header);
   }
   constexpr uint32_t kMoreFragmentsAndOffset = 0x3fff;
   if ((load_be16(ip + 6) & kMoreFragmentsAndOffset) != 0) {

@@ -73,7 +73,7 @@ bool tcp_send(Stack& stack, Tcb& tcb, const net::Slice& slice) {
     net::release(slice.owner);
     return true;
   }
-  if (!tcb.send.append(stack.nodes, slice)) {
+  if (!tcb.send.append(stack.nodes, slice, SliceNodePool::Use::Send)) {
     stack.counters.add(abi::Counter::no_node);
     return false;
   }

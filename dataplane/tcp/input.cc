@@ -144,6 +144,11 @@ void input_syn_sent(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now,
   take_text(stack, tcb, segment, now, result);
 }
 
+// RFC 7323 5.5: ts_recent is so old that the peer's clock may have wrapped.
+bool timestamp_is_stale(const Tcb& tcb, Micros now) {
+  return static_cast<uint32_t>(now / kSecond) - tcb.ts_recent_second > kTimestampLifetimeSeconds;
+}
+
 // RFC 7323 5.3, R1. Returns whether the segment is to be dropped.
 bool paws_drop(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
   if (!tcb.timestamps || has(segment, net::kRst)) return false;
@@ -152,8 +157,7 @@ bool paws_drop(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) 
     return true;
   }
   if (!seq_less(segment.options.tsval, tcb.ts_recent)) return false;
-  const auto second = static_cast<uint32_t>(now / kSecond);
-  if (second - tcb.ts_recent_second > kTimestampLifetimeSeconds) return false;
+  if (timestamp_is_stale(tcb, now)) return false;
   stack.counters.add(Counter::tcp_paws_drop);
   acknowledge_unacceptable(stack, tcb, segment, now);
   return true;
@@ -260,7 +264,8 @@ void input_synchronized(Stack& stack, Tcb& tcb, net::Segment& segment, Micros no
   const uint32_t last_ack_sent = tcb.last_ack_sent;
   if (!input_ack(stack, tcb, segment, now, result)) return;
   if (tcb.timestamps && seq_leq(segment.seq, last_ack_sent) &&
-      seq_leq(tcb.ts_recent, segment.options.tsval)) {  // RFC 7323 4.3
+      (seq_leq(tcb.ts_recent, segment.options.tsval) ||
+       timestamp_is_stale(tcb, now))) {  // RFC 7323 4.3
     take_timestamp(tcb, segment, now);
   }
   tcb.received_at = now;

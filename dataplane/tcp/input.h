@@ -6,13 +6,13 @@
 namespace sluice::tcp {
 
 struct InputResult {
-  bool readable : 1 = false;       // bytes were added to tcb.receive
-  bool writable : 1 = false;       // send space was freed
-  bool connected : 1 = false;      // the handshake was completed
-  bool peer_finished : 1 = false;  // FIN received, and all before it is in tcb.receive
-  bool time_wait : 1 = false;      // the state became TimeWait: the Tcb may move to TimeWaitTable
-  bool closed : 1 = false;         // the state became Closed; `cause` says why
-  bool answer_reset : 1 = false;   // not of this connection: answer it with make_reset
+  bool readable = false;       // bytes were added to tcb.receive
+  bool writable = false;       // send space was freed
+  bool connected = false;      // the handshake was completed
+  bool peer_finished = false;  // FIN received, and all before it is in tcb.receive
+  bool time_wait = false;      // the state became TimeWait: the Tcb may move to TimeWaitTable
+  bool closed = false;         // the state became Closed; `cause` says why
+  bool answer_reset = false;   // not of this connection: answer it with make_reset
   CloseCause cause = CloseCause::None;
 };
 

@@ -1,15 +1,17 @@
 // Job: answer SYNs without keeping anything, and recognise the ACK that returns the answer.
 //
-// The SYN-ACK's sequence number is the cookie, laid out as FreeBSD does:
+// The SYN-ACK's sequence number is the cookie: 24 bits of MAC and FreeBSD's 8 bits of options,
 //
-//   31            8 7     6     5..3         2..0
-//   [ 24-bit MAC   | key | SACK | scale index | MSS index ] low byte XORed with the top byte
+//   31      28 27               8 7     6     5..3         2..0
+//   [ MAC of tuple | MAC with ISN  | key | SACK | scale index | MSS index ] ^ top byte on the low one
 //
-// The MAC is SipHash over both endpoints, the client's ISN and the option bits, under a key that
-// lives for kKeyLifetime; the key bit is the parity of its generation, and the generation before the
-// current one still counts. So a cookie is good for 15 to 30 seconds, and guessing one takes 2^23
-// packets on average within that time. Keys are derived from one secret and the clock: workers
-// need not talk to each other, and nothing is written on this path.
+// under a key that lives for kKeyLifetime; the key bit is the parity of its generation, and the
+// generation before the current one still counts. So a cookie is good for 15 to 30 seconds, and
+// guessing one takes 2^23 packets on average within that time. Twenty bits of the MAC cover the
+// client's ISN as well. Four do without, so that text which has overtaken the ACK, and whose ISN
+// can't be known, is told from a stranger's and not answered with a RST; no more than four, for
+// such text passes the others by a chance of 2^-20, as if it were the first. Keys are derived from
+// one secret and the clock: workers need not talk to each other, and nothing is written here.
 //
 // Three bits hold the window scale rounded down (a smaller scale makes us send less, never wrong).
 // A client with timestamps returns our tsval, whose low bits hold the exact scale; the bits
@@ -34,6 +36,7 @@ constexpr uint32_t kTimestampScaleMask = 0x0f;
 constexpr uint8_t kNoScale = 15;
 constexpr uint8_t kMaxScale = 14;  // RFC 7323 2.3
 
+constexpr uint32_t kTupleMacMask = 0xf0000000;
 constexpr uint8_t kKeyBit = 0x80;
 constexpr uint8_t kSackBit = 0x40;
 
@@ -70,6 +73,14 @@ SipHashKey derive_key(const SipHashKey& secret, uint64_t generation) {
   return key;
 }
 
+uint8_t cookie_bits(uint32_t iss) { return static_cast<uint8_t>(iss ^ (iss >> 24)); }
+
+// The youngest generation of keys that can have made a cookie with these bits.
+uint64_t cookie_generation(uint8_t bits, Micros now) {
+  const uint64_t current = now / Listener::kKeyLifetime;
+  return ((current & 1) != 0) == ((bits & kKeyBit) != 0) ? current : current - 1;
+}
+
 // The tsval of a SYN-ACK: our clock, set back to where its low bits are the ones wanted, so that no
 // later tsval of the connection is below it. RFC 7323 4.3.
 uint32_t cookie_timestamp(const net::TcpOptions& syn, Micros now) {
@@ -100,16 +111,26 @@ Listener::Listener(const TcpConfig& config, const Secrets& secrets)
       mss_ipv4_(make_table(announced_mss(config, true))),
       mss_ipv6_(make_table(announced_mss(config, false))) {}
 
-uint32_t Listener::cookie(const net::FlowTuple& tuple, uint32_t irs, uint8_t bits,
-                          uint64_t generation) const {
-  uint8_t input[16 + 16 + 2 + 2 + 4 + 1];
+uint32_t Listener::tuple_mac(const net::FlowTuple& tuple, uint8_t bits, uint64_t generation) const {
+  uint8_t input[16 + 16 + 2 + 2 + 1];
   uint8_t* at = input;
   put_tuple(at, tuple);
-  put(at, &irs, 4);
   put(at, &bits, 1);
   const SipHashKey key = derive_key(secrets_.cookie, generation);
+  return static_cast<uint32_t>(siphash24(key, input, sizeof input)) & kTupleMacMask;
+}
+
+uint32_t Listener::cookie(const net::FlowTuple& tuple, uint32_t irs, uint8_t bits,
+                          uint64_t generation) const {
+  uint8_t input[16 + 16 + 2 + 2 + 1 + 4];
+  uint8_t* at = input;
+  put_tuple(at, tuple);
+  put(at, &bits, 1);
+  put(at, &irs, 4);
+  const SipHashKey key = derive_key(secrets_.cookie, generation);
   const auto mac = static_cast<uint32_t>(siphash24(key, input, sizeof input));
-  return (mac & 0xffffff00) | ((mac >> 24) ^ bits);
+  const uint32_t macs = (mac & ~kTupleMacMask) | tuple_mac(tuple, bits, generation);
+  return (macs & 0xffffff00) | ((macs >> 24) ^ bits);
 }
 
 bool Listener::make_syn_ack(const net::Segment& syn, Micros now, net::Segment& reply) const {
@@ -150,9 +171,8 @@ bool Listener::check_cookie(const net::Segment& ack, Micros now, CookieContents&
   if ((ack.flags & (net::kAck | net::kSyn | net::kRst)) != net::kAck) return false;
   const uint32_t iss = ack.ack - 1;
   const uint32_t irs = ack.seq - 1;
-  const auto bits = static_cast<uint8_t>(iss ^ (iss >> 24));
-  uint64_t generation = now / kKeyLifetime;
-  if (((generation & 1) != 0) != ((bits & kKeyBit) != 0)) --generation;
+  const uint8_t bits = cookie_bits(iss);
+  const uint64_t generation = cookie_generation(bits, now);
   if (cookie(ack.tuple, irs, bits, generation) != iss) return false;
 
   contents = CookieContents{};
@@ -175,12 +195,18 @@ bool Listener::check_cookie(const net::Segment& ack, Micros now, CookieContents&
   return true;
 }
 
+bool Listener::is_probably_early(const net::Segment& segment, Micros now) const {
+  if ((segment.flags & (net::kAck | net::kSyn | net::kRst)) != net::kAck) return false;
+  const uint32_t iss = segment.ack - 1;
+  const uint8_t bits = cookie_bits(iss);
+  return tuple_mac(segment.tuple, bits, cookie_generation(bits, now)) ==
+         (iss & kTupleMacMask);
+}
+
 bool make_syn_ack(Stack& stack, const Listener& listener, const net::Segment& syn, Micros now,
                   net::Segment& reply) {
-  stack.counters.add(Counter::tcp_segments_in);
   if (!listener.make_syn_ack(syn, now, reply)) return false;
   stack.counters.add(Counter::tcp_syn_in);
-  stack.counters.add(Counter::tcp_segments_out);
   return true;
 }
 

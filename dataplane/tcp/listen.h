@@ -30,6 +30,11 @@ class Listener {
   // Whether `ack` returns a cookie of the last 15 to 30 seconds; fills `contents` if so.
   bool check_cookie(const net::Segment& ack, Micros now, CookieContents& contents) const;
 
+  // For a segment that check_cookie has refused: whether it acknowledges one of our last cookies all
+  // the same (a stranger's does by a chance of 1/16). Then it is text that overtook the ACK, and
+  // silence serves better than a RST: it comes again behind what completes the handshake.
+  bool is_probably_early(const net::Segment& segment, Micros now) const;
+
   static constexpr Micros kKeyLifetime = 15 * kSecond;
 
  private:
@@ -37,6 +42,7 @@ class Listener {
   using MssTable = std::array<uint16_t, 8>;
   static MssTable make_table(uint16_t largest);
   const MssTable& table(bool ipv4) const { return ipv4 ? mss_ipv4_ : mss_ipv6_; }
+  uint32_t tuple_mac(const net::FlowTuple& tuple, uint8_t bits, uint64_t generation) const;
   uint32_t cookie(const net::FlowTuple& tuple, uint32_t irs, uint8_t bits,
                   uint64_t generation) const;
 
@@ -46,7 +52,7 @@ class Listener {
   MssTable mss_ipv6_;
 };
 
-// The three of above with the worker's counters.
+// The two of above, counted. Segments in and out are counted here by the caller.
 bool make_syn_ack(Stack& stack, const Listener& listener, const net::Segment& syn, Micros now,
                   net::Segment& reply);
 bool check_cookie(Stack& stack, const Listener& listener, const net::Segment& ack, Micros now,

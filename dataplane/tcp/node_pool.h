@@ -1,5 +1,8 @@
 // The nodes of send queues, receive queues and reassembly lists. One pool per worker, of a fixed
 // capacity taken at construction.
+//
+// The last of them are kept for what makes progress: text in order, whose acknowledgement lets the
+// peer go on. If send queues could take them all, two stacks could wait for each other for ever.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +30,12 @@ class SliceNodePool {
   SliceNodePool(const SliceNodePool&) = delete;
   SliceNodePool& operator=(const SliceNodePool&) = delete;
 
-  // Null when none is free.
-  SliceNode* take() {
+  enum class Use : uint8_t { InOrder, OutOfOrder, Send };
+
+  // Null when none is free for this use.
+  SliceNode* take(Use use = Use::InOrder) {
+    if (free_count_ <= reserve(use)) return nullptr;
     SliceNode* node = free_;
-    if (node == nullptr) return nullptr;
     free_ = node->next;
     --free_count_;
     node->next = nullptr;
@@ -46,6 +51,15 @@ class SliceNodePool {
   uint32_t in_use() const { return capacity_ - free_count_; }
 
  private:
+  uint32_t reserve(Use use) const {
+    switch (use) {
+      case Use::InOrder: return 0;
+      case Use::OutOfOrder: return capacity_ / 16;
+      case Use::Send: return capacity_ / 8;
+    }
+    return 0;
+  }
+
   std::unique_ptr<SliceNode[]> nodes_;
   SliceNode* free_ = nullptr;
   uint32_t capacity_;

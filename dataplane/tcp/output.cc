@@ -209,6 +209,7 @@ void note_sequence(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros n
   const uint32_t end = segment.seq + segment.sequence_length();
   if (seq_less(segment.seq, tcb.snd_max)) {
     tcb.rtt_timing = false;
+    tcb.rtt_started = now;
     stack.counters.add(Counter::tcp_retransmits);
   } else if (!tcb.rtt_timing && !tcb.in_recovery) {  // there the hole would be timed with it
     tcb.rtt_timing = true;
@@ -323,6 +324,7 @@ void note_sent(Stack& stack, Tcb& tcb, const net::Segment& segment, Reason reaso
       tcb.probe = false;
       tcb.snd_max = seq_max(tcb.snd_max, segment.seq + segment.sequence_length());
       tcb.rtt_timing = false;
+      tcb.rtt_started = now;
       stack.counters.add(Counter::tcp_zero_window_probes);
       break;
     case Reason::Data:

@@ -76,7 +76,7 @@ bool insert_piece(Stack& stack, Reassembly& list, SliceNode* previous, uint32_t 
   if (!(small && copy_to_small_buffer(stack, piece, kept))) net::retain(kept.owner);
   SliceNode* node = nullptr;
   if (list.held_bytes + kept.owner->truesize_bytes <= held_limit_bytes) {
-    node = stack.nodes.take();
+    node = stack.nodes.take(SliceNodePool::Use::OutOfOrder);
     if (node == nullptr) stack.counters.add(abi::Counter::no_node);
   }
   if (node == nullptr) {
@@ -148,6 +148,7 @@ bool reassembly_insert(Stack& stack, Reassembly& list, uint32_t seq, const net::
 }
 
 void reassembly_note_arrival(Reassembly& list, uint32_t seq) {
+  if (list.head == nullptr) return;  // nothing of it was kept
   uint32_t start = seq;
   uint32_t end = seq;
   for (const SliceNode* node = list.head; node != nullptr; node = node->next) {

@@ -56,10 +56,10 @@ bool append_in_order(Stack& stack, Tcb& tcb, const net::Slice& slice) {
   if (!copied) net::retain(kept.owner);
   bool taken = make_room(stack, tcb, kept.owner->truesize_bytes);
   if (taken) {
-    taken = tcb.receive.append(stack.nodes, kept);
+    taken = tcb.receive.append(stack.nodes, kept, SliceNodePool::Use::InOrder);
     if (!taken && !tcb.out_of_order.empty()) {
       reassembly_prune(stack, tcb.out_of_order, 0);  // gives nodes back too
-      taken = tcb.receive.append(stack.nodes, kept);
+      taken = tcb.receive.append(stack.nodes, kept, SliceNodePool::Use::InOrder);
     }
     if (!taken) stack.counters.add(abi::Counter::no_node);
   } else {
@@ -214,11 +214,11 @@ uint32_t window_edge(const Stack& stack, const Tcb& tcb) {
 
 bool window_update_due(const Stack& stack, const Tcb& tcb) {
   if (!can_receive(tcb.state)) return false;
-  const uint32_t gain = window_edge(stack, tcb) - tcb.rcv_adv;
+  // While the peer has window left its text comes and is acknowledged, with the new window.
   const uint32_t full = full_window_bytes(stack.config);
-  if (gain >= full / 2) return true;
-  return gain != 0 && gain >= std::min(full / 4, 2U * tcb.mss) &&
-         tcb.rcv_adv - tcb.rcv_nxt <= full / 4;
+  if (tcb.rcv_adv - tcb.rcv_nxt > full / 4) return false;
+  const uint32_t gain = window_edge(stack, tcb) - tcb.rcv_adv;
+  return gain != 0 && gain >= std::min(full / 4, 2U * tcb.mss);
 }
 
 void enter_time_wait(const Stack& stack, Tcb& tcb, Micros now, InputResult& result) {

@@ -61,8 +61,10 @@ void drop_acknowledged(Stack& stack, Tcb& tcb, uint32_t acked_bytes, uint32_t se
   }
 }
 
-// RFC 6298 3 (Karn) and RFC 7323 4: a timed segment that was sent once is exact to the microsecond;
-// while there are retransmissions the timestamp tells them apart.
+// RFC 6298 3 (Karn) and RFC 7323 4: a timed segment that was sent once is exact to the microsecond.
+// While there are retransmissions the timestamp tells them apart. An echo from before the latest of
+// them counts for nothing: if only the ACK was lost, the peer echoes the original again (a duplicate
+// does not move its TS.Recent), and the timeout would be taken for a round trip.
 void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
   if (tcb.rtt_timing) {
     if (seq_less(segment.ack, tcb.rtt_seq)) return;
@@ -70,7 +72,9 @@ void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, 
     add_rtt_sample(stack, tcb, now - tcb.rtt_started);
   } else if (tcb.timestamps && segment.options.has_timestamps && segment.options.tsecr != 0 &&
              tcb.state != State::SynReceived) {  // a cookie's timestamp is coarse: no sample
-    const uint32_t elapsed_ms = timestamp_clock(now) + tcb.ts_offset - segment.options.tsecr;
+    const uint32_t echoed = segment.options.tsecr - tcb.ts_offset;
+    if (seq_less(echoed, timestamp_clock(tcb.rtt_started))) return;
+    const uint32_t elapsed_ms = timestamp_clock(now) - echoed;
     const uint64_t sample_us = static_cast<uint64_t>(elapsed_ms) * 1000;
     if (sample_us <= kMaxRttSample) add_rtt_sample(stack, tcb, std::max(sample_us, kClockGranularity));
   }
@@ -189,7 +193,10 @@ void add_rtt_sample(const Stack& stack, Tcb& tcb, uint64_t sample_us) {
 bool process_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
                  InputResult& result) {
   bool fin_acked = false;
-  if (tcb.persist) tcb.unanswered_since = now;
+  if (tcb.persist && seq_leq(tcb.snd_una, segment.ack)) {  // an answer, and it says what the window is: the probe can wait again
+    tcb.unanswered_since = now;
+    arm(stack, tcb, now);
+  }
   if (seq_less(tcb.snd_una, segment.ack)) {
     fin_acked = on_new_ack(stack, tcb, segment, now, result);
   } else if (is_duplicate_ack(tcb, segment)) {
@@ -275,7 +282,8 @@ void update_retransmit_timer(Stack& stack, Tcb& tcb, Micros now) {
 
 uint64_t congestion_window_bytes(const Tcb& tcb) {
   uint64_t window = tcb.congestion.cwnd_bytes;
-  if (!tcb.in_recovery && tcb.dup_acks < kDupAckThreshold) {
+  const bool new_data = tcb.snd_nxt == tcb.snd_max;
+  if (new_data && !tcb.in_recovery && tcb.dup_acks < kDupAckThreshold) {
     window += static_cast<uint64_t>(tcb.dup_acks) * effective_mss(tcb);  // RFC 3042 2
   }
   return window;

@@ -25,7 +25,7 @@ uint32_t SliceQueue::peek(uint32_t offset, uint8_t* destination, uint32_t length
   return copied;
 }
 
-bool SliceQueue::append(SliceNodePool& nodes, const net::Slice& slice) {
+bool SliceQueue::append(SliceNodePool& nodes, const net::Slice& slice, SliceNodePool::Use use) {
   if (slice.length == 0) {
     net::release(slice.owner);
     return true;
@@ -36,7 +36,7 @@ bool SliceQueue::append(SliceNodePool& nodes, const net::Slice& slice) {
     net::release(slice.owner);  // the tail holds one reference already
     return true;
   }
-  SliceNode* node = nodes.take();
+  SliceNode* node = nodes.take(use);
   if (node == nullptr) return false;
   node->data = slice.data;
   node->owner = slice.owner;

@@ -43,7 +43,7 @@ class SliceQueue {
 
   // Appends and takes over the caller's reference. A slice that continues the last one in the same
   // memory extends it. False, and the reference stays the caller's, when no node is free.
-  bool append(SliceNodePool& nodes, const net::Slice& slice);
+  bool append(SliceNodePool& nodes, const net::Slice& slice, SliceNodePool::Use use);
   // Appends a node that already holds its reference.
   void append_node(SliceNode* node);
   // The tail's slice grew by bytes written behind it in the same memory.

@@ -121,7 +121,7 @@ struct Tcb {
   Micros unanswered_since = 0;  // the peer owes an acknowledgement since then
   Micros received_at = 0;
   Micros sent_at = 0;  // last data segment
-  Micros rtt_started = 0;
+  Micros rtt_started = 0;  // of the timed segment, or the latest retransmission
 
   // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.
   uint32_t send_seq() const {

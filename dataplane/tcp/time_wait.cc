@@ -120,17 +120,13 @@ bool TimeWaitTable::input(Stack& stack, const net::Segment& segment, Micros now,
   if (index == kNone) return false;
   Entry entry = entries_[index];
   answer = TimeWaitAnswer::None;
-  if ((segment.flags & net::kRst) != 0) {
-    stack.counters.add(Counter::tcp_segments_in);
-    return true;  // RFC 1337 3, fix 1
-  }
+  if ((segment.flags & net::kRst) != 0) return true;  // RFC 1337 3, fix 1
   if ((segment.flags & (net::kSyn | net::kAck)) == net::kSyn && is_new_opening(entry, segment)) {
     remove(stack, index);
     stack.counters.add(Counter::tcp_time_wait_reused);
     answer = TimeWaitAnswer::Ended;
     return true;
   }
-  stack.counters.add(Counter::tcp_segments_in);
   const uint32_t end = segment.seq + segment.sequence_length();
   if (end == segment.seq) return true;  // a pure ACK: nothing to say
   if ((segment.flags & net::kFin) != 0 && end == entry.rcv_nxt) {  // the wait begins anew
@@ -149,7 +145,6 @@ bool TimeWaitTable::input(Stack& stack, const net::Segment& segment, Micros now,
     reply.options.tsecr = entry.ts_recent;
   }
   answer = TimeWaitAnswer::Reply;
-  stack.counters.add(Counter::tcp_segments_out);
   return true;
 }
 

@@ -1,9 +1,10 @@
 // A hostile peer at the other end of a ring, driven by the fuzzer's bytes.
 //
 // The bytes are a program of the peer's moves: write anything into a slot, set either counter to
-// anything, let the victim take or put a message. Whatever the moves, the victim takes only messages
-// that were validated, and uses such a message as its real consumers do: each byte that its fields
-// promise is read. ASan watches the ring's ends (the memory is exactly one RingMemory long).
+// anything, let the victim take or put a message. Whatever the moves, the victim takes only
+// messages that were validated, and uses such a message as its real consumers do: each byte that
+// its fields promise is read. ASan watches the ring's ends (the memory is exactly one RingMemory
+// long).
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -107,11 +108,21 @@ uint32_t play(Input input, RingMemory& memory) {
   uint32_t total = 0;
   while (!input.empty()) {
     switch (input.take<uint8_t>() % 6) {
-      case 0: write_slot(input, memory); break;
-      case 1: memory.control.tail.store(input.take<uint32_t>()); break;
-      case 2: memory.control.head.store(input.take<uint32_t>()); break;
-      case 3: memory.control.tail.fetch_add(input.take<uint8_t>()); break;
-      case 4: total += take_messages(consumer, message); break;
+      case 0:
+        write_slot(input, memory);
+        break;
+      case 1:
+        memory.control.tail.store(input.take<uint32_t>());
+        break;
+      case 2:
+        memory.control.head.store(input.take<uint32_t>());
+        break;
+      case 3:
+        memory.control.tail.fetch_add(input.take<uint8_t>());
+        break;
+      case 4:
+        total += take_messages(consumer, message);
+        break;
       case 5: {
         GrantCredit credit;
         fill_header(credit, FlowId{1, kCore, 0, 3}, kEpoch);

@@ -283,8 +283,8 @@ void Runner::inject(const Row& row) {
 
 void Runner::listen_input(net::Segment& segment, const WireSegment& wire) {
   net::Segment reply;
-  if ((segment.flags & net::kSyn) != 0 &&
-      tcp::make_syn_ack(host_->stack, *listener_, segment, now_, reply)) {
+  if ((segment.flags & net::kSyn) != 0) {
+    if (!tcp::make_syn_ack(host_->stack, *listener_, segment, now_, reply)) return;
     iss_ = reply.seq;
     last_tsval_ = reply.options.tsval;
     sent_.push_back(to_wire(reply));

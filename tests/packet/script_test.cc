@@ -38,8 +38,8 @@ TEST_P(Packet, Script) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scripts, Packet, testing::ValuesIn(all_scripts()),
-                         [](const testing::TestParamInfo<Named>& info) {
-                           std::string name = info.param.file + "_" + info.param.script.name;
+                         [](const testing::TestParamInfo<Named>& test) {
+                           std::string name = test.param.file + "_" + test.param.script.name;
                            for (char& c : name) {
                              if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
                            }

@@ -1,9 +1,9 @@
 // Reading what the dataplane needs of the configuration file.
 //
 // Two passes. The first reads every table of ours, value by value, and ends with the document's
-// verdict on types, ranges and keys. The second looks at what values mean together (names, networks,
-// who listens where) and so may rely on each of them. Positions for its errors come from the Table
-// handles that the first pass kept beside what it read.
+// verdict on types, ranges and keys. The second looks at what values mean together (names,
+// networks, who listens where) and so may rely on each of them. Positions for its errors come from
+// the Table handles that the first pass kept beside what it read.
 #include "abi/config/dataplane_config.h"
 
 #include <sys/un.h>
@@ -67,8 +67,10 @@ bool parse_port_address(const std::string& text, PortAddress& out) {
 void read_dataplane(const Document& document, const Table& table, DataplaneConfig& config) {
   config.control_socket = document.resolve(table.required_string("control_socket"));
   if (config.control_socket.size() >= sizeof(sockaddr_un::sun_path)) {
-    table.fail("control_socket", "the socket's path is longer than a UNIX socket's may be (107 "
-                                 "bytes): " + config.control_socket + "; choose a shorter one");
+    table.fail("control_socket",
+               "the socket's path is longer than a UNIX socket's may be (107 "
+               "bytes): " +
+                   config.control_socket + "; choose a shorter one");
   }
   for (const int64_t id : table.required_integers("workers", 0, kMaxProcessorId, kMaxWorkers)) {
     config.workers.push_back(static_cast<uint16_t>(id));
@@ -96,13 +98,14 @@ PortConfig read_port(const Table& table) {
   for (size_t i = 0; i < texts.size(); ++i) {
     PortAddress address;
     if (!texts[i].empty() && !parse_port_address(texts[i], address)) {
-      table.fail("addresses", i, quote("addresses") + " holds " + quote(texts[i]) +
-                                     "; write address/prefix length, as in 10.0.0.1/24");
+      table.fail("addresses", i,
+                 quote("addresses") + " holds " + quote(texts[i]) +
+                     "; write address/prefix length, as in 10.0.0.1/24");
     }
     port.addresses.push_back(address);
   }
-  port.mtu = static_cast<uint16_t>(
-      table.optional_integer("mtu", port.mtu, kMinMtuBytes, kMaxMtuBytes));
+  port.mtu =
+      static_cast<uint16_t>(table.optional_integer("mtu", port.mtu, kMinMtuBytes, kMaxMtuBytes));
   port.vlan = static_cast<uint16_t>(table.optional_integer("vlan", port.vlan, 0, kMaxVlan));
   port.has_gateway = table.has("gateway");
   port.gateway = ip_address(table, "gateway", table.optional_string("gateway", ""));
@@ -171,9 +174,11 @@ void check_workers(const DataplaneConfig& config, const Table& table) {
     const std::string id = std::to_string(config.workers[i]);
     if (std::find(config.workers.begin(), end, config.workers[i]) != end) {
       table.fail("workers", i, "processor " + id + " has a worker already; name each once");
-    } else if (config.workers[i] == config.main_core) {
-      table.fail("workers", i, "processor " + id + " is the main_core too, which a polling worker "
-                               "would starve; choose another");
+    } else if (config.idle == IdlePolicy::Spin && config.workers[i] == config.main_core) {
+      table.fail("workers", i,
+                 "processor " + id +
+                     " is the main_core too, which a spinning worker "
+                     "would starve; choose another, or set idle = \"relax\"");
     }
   }
 }
@@ -183,13 +188,15 @@ void check_gateway(const PortConfig& port, const Table& table) {
   const std::string gateway = to_string(port.gateway);
   for (const PortAddress& own : port.addresses) {
     if (own.address == port.gateway) {
-      return table.fail("gateway", "the gateway " + gateway + " is this port's own address; write "
-                                   "the router's");
+      return table.fail("gateway", "the gateway " + gateway +
+                                       " is this port's own address; write "
+                                       "the router's");
     }
     if (in_network(port.gateway, own) && is_host_of(port.gateway, own)) return;
   }
-  table.fail("gateway", "the gateway " + gateway + " is no host of this port's networks; write a "
-                        "router's address that the port can reach");
+  table.fail("gateway", "the gateway " + gateway +
+                            " is no host of this port's networks; write a "
+                            "router's address that the port can reach");
 }
 
 void check_ports(const Reading& reading) {
@@ -209,8 +216,9 @@ void check_ports(const Reading& reading) {
       if (std::find(taken.begin(), taken.end(), own.address) != taken.end()) {
         table.fail("addresses", i, "the address " + text + " is taken already; give each once");
       } else if (!is_host_of(own.address, own)) {
-        table.fail("addresses", i, "a host cannot have the address " + text +
-                                       "; write a unicast address inside its network");
+        table.fail("addresses", i,
+                   "a host cannot have the address " + text +
+                       "; write a unicast address inside its network");
       } else if (!own.address.is_ipv4() && ports[p].mtu < kMinMtuIpv6Bytes) {
         table.fail("mtu", "IPv6 needs an mtu of 1280 or more, this is " +
                               std::to_string(ports[p].mtu) + "; raise it");
@@ -241,11 +249,13 @@ void check_backends(const Reading& reading) {
   for (size_t b = 0; b < reading.backends.size(); ++b) {
     const IpAddress& address = reading.config.backends[b].address.address;
     if (!is_host_address(address) || is_port_address(reading.config, address)) {
-      reading.backends[b].fail("address", to_string(address) + " is not another host's address; "
-                                          "write the backend's");
+      reading.backends[b].fail("address", to_string(address) +
+                                              " is not another host's address; "
+                                              "write the backend's");
     } else if (!is_reachable(reading.config, address)) {
-      reading.backends[b].fail("address", to_string(address) + " is in no port's network and no "
-                                          "port has a gateway; add an address or a gateway");
+      reading.backends[b].fail("address", to_string(address) +
+                                              " is in no port's network and no "
+                                              "port has a gateway; add an address or a gateway");
     }
   }
 }
@@ -256,8 +266,9 @@ void find_listener_backend(Reading& reading, size_t number) {
   const std::string& name = reading.listener_backends[number];
   if (listener.protocol == ListenerProtocol::Tls) {
     if (!name.empty()) {
-      table.fail("backend", "a listener for tls has no backend of its own; remove it, [[host]] "
-                            "names the backend");
+      table.fail("backend",
+                 "a listener for tls has no backend of its own; remove it, [[host]] "
+                 "names the backend");
     }
     return;
   }
@@ -281,8 +292,9 @@ void check_listeners(Reading& reading) {
   for (size_t i = 0; i < listeners.size(); ++i) {
     const SocketAddress& address = listeners[i].address;
     if (!is_port_address(reading.config, address.address)) {
-      reading.listeners[i].fail("address", to_string(address.address) + " is no port's address; "
-                                           "add it to the addresses of a [[port]]");
+      reading.listeners[i].fail("address", to_string(address.address) +
+                                               " is no port's address; "
+                                               "add it to the addresses of a [[port]]");
     }
     for (size_t j = 0; j < i; ++j) {
       if (!(listeners[j].address == address)) continue;

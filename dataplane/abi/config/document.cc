@@ -64,16 +64,26 @@ std::string Error::to_string() const {
 
 const char* type_name(toml::node_type type) {
   switch (type) {
-    case toml::node_type::none: return "nothing";
-    case toml::node_type::table: return "a table";
-    case toml::node_type::array: return "an array";
-    case toml::node_type::string: return "a string";
-    case toml::node_type::integer: return "an integer";
-    case toml::node_type::floating_point: return "a floating-point number";
-    case toml::node_type::boolean: return "a boolean";
-    case toml::node_type::date: return "a date";
-    case toml::node_type::time: return "a time";
-    case toml::node_type::date_time: return "a date and time";
+    case toml::node_type::none:
+      return "nothing";
+    case toml::node_type::table:
+      return "a table";
+    case toml::node_type::array:
+      return "an array";
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "an integer";
+    case toml::node_type::floating_point:
+      return "a floating-point number";
+    case toml::node_type::boolean:
+      return "a boolean";
+    case toml::node_type::date:
+      return "a date";
+    case toml::node_type::time:
+      return "a time";
+    case toml::node_type::date_time:
+      return "a date and time";
   }
   return "unknown";
 }
@@ -162,9 +172,9 @@ std::optional<Error> DocumentState::first_unknown(const void* table,
     if (visit.known.contains(key.str())) continue;
     const std::vector<std::string_view> names(visit.known.begin(), visit.known.end());
     const auto meant = suggest(key.str(), names);
-    const std::string help = meant ? ", did you mean " + quote(*meant) + "?"
-                                   : " in " + visit.label +
-                                         "; remove it, known keys are: " + name_list(names);
+    const std::string help =
+        meant ? ", did you mean " + quote(*meant) + "?"
+              : " in " + visit.label + "; remove it, known keys are: " + name_list(names);
     Error error = error_at(key.source().begin, "unknown key " + quote(key.str()) + help);
     if (!first || stands_before(error, *first)) first = std::move(error);
   }
@@ -209,8 +219,9 @@ tl::expected<Document, Error> Document::parse(std::string_view text, const std::
   std::error_code failed;
   state->directory = std::filesystem::absolute(file, failed).parent_path();
   if (failed) {
-    return tl::unexpected(Error{file, 0, 0, "the working directory is not known (" +
-                                                failed.message() + "); give an absolute path"});
+    return tl::unexpected(Error{
+        file, 0, 0,
+        "the working directory is not known (" + failed.message() + "); give an absolute path"});
   }
   try {
     state->root = toml::parse(text);

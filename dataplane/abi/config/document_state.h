@@ -2,12 +2,12 @@
 // files that know toml++.
 #pragma once
 
+#include <toml++/toml.h>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "abi/config/strict_table.h"

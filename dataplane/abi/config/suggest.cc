@@ -7,8 +7,8 @@
 namespace sluice::abi::config {
 namespace {
 
-constexpr size_t kQuotedBytes = 80;   // longer text is cut: an error is one readable line
-constexpr size_t kLongestWord = 64;   // longer words are not compared
+constexpr size_t kQuotedBytes = 80;  // longer text is cut: an error is one readable line
+constexpr size_t kLongestWord = 64;  // longer words are not compared
 
 // Optimal string alignment distance: insertions, deletions, substitutions and transpositions of
 // neighbours, each at cost 1. Both lengths assumed in [0, kLongestWord].

@@ -17,8 +17,8 @@ template <class T>
 class Guarded {
  public:
   Guarded() : bytes_((sizeof(T) + kPageBytes - 1) / kPageBytes * kPageBytes) {
-    void* const mapped = mmap(nullptr, bytes_ + 2 * kPageBytes, PROT_NONE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const mapped =
+        mmap(nullptr, bytes_ + 2 * kPageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     SLUICE_ASSERT(mapped != MAP_FAILED);
     mapped_ = static_cast<uint8_t*>(mapped);
     SLUICE_ASSERT(mprotect(mapped_ + kPageBytes, bytes_, PROT_READ | PROT_WRITE) == 0);

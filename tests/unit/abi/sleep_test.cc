@@ -1,5 +1,6 @@
-// The sleep protocol under two real threads: a message pushed while the consumer falls asleep always
-// wakes it. A wait that runs into its timeout with a message in the ring is a lost wake-up.
+// The sleep protocol under two real threads: a message pushed while the consumer falls asleep
+// always wakes it. A wait that runs into its timeout with a message in the ring is a lost wake-up;
+// so is a round in which both sides looked and neither saw what the other had written.
 #include "abi/sleep.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "abi/attach.h"
 #include "abi/validate.h"
@@ -36,6 +38,11 @@ struct Stage {
     consumer_end.reset(ends[1]);
   }
 };
+
+// The two sides leave a meeting point some hundred cycles apart, which varying pauses make up for.
+void linger(uint32_t turns) {
+  for (uint32_t turn = 0; turn < turns; ++turn) asm volatile("");
+}
 
 // Takes until the ring is empty, then sleeps as the protocol says.
 void consume(Stage& stage) {
@@ -73,7 +80,7 @@ TEST(Sleep, NoWakeUpIsLost) {
     while (stage.taken.load(std::memory_order_acquire) < i && !stage.stop.load()) {
       std::this_thread::yield();
     }
-    for (uint32_t pause = 0; pause < i % 257; ++pause) asm volatile("");
+    linger(i % 257);
     ASSERT_EQ(producer.push(&credit, sizeof credit), RingResult::Ok);
     if (must_wake(stage.sleeping)) {
       wake(stage.producer_end.get());
@@ -85,6 +92,52 @@ TEST(Sleep, NoWakeUpIsLost) {
   EXPECT_EQ(stage.taken.load(), kRounds);
   EXPECT_GE(wakes, 1U);
   EXPECT_GE(stage.sleeps, 1U);
+}
+
+// The dangerous moment alone, met head-on in every round: both sides write, fence and look. Without
+// the fences the processor's store buffers let both look first, within a few thousand rounds.
+TEST(Sleep, OneSideAlwaysSeesTheOther) {
+  const auto memory = std::make_unique<RingMemory>();
+  std::atomic<uint32_t> sleeping{0};
+  std::atomic<uint32_t> ready{0};
+  std::atomic<uint32_t> looked{0};
+  std::vector<uint8_t> sleeper_saw(kRounds);
+  std::vector<uint8_t> producer_saw(kRounds);
+  const auto meet = [](std::atomic<uint32_t>& gate, uint32_t round) {
+    gate.fetch_add(1);
+    for (uint32_t spins = 1; gate.load() < 2 * (round + 1); ++spins) {
+      if (spins % 1024 == 0) std::this_thread::yield();
+    }
+  };
+  std::thread sleeper([&] {
+    RingConsumer consumer(memory.get());
+    MessageBuffer message;
+    for (uint32_t round = 0; round < kRounds; ++round) {
+      meet(ready, round);
+      linger(round * 7 % 401);
+      announce_sleep(sleeping);
+      sleeper_saw[round] = consumer.has_message() ? 1 : 0;
+      meet(looked, round);
+      end_sleep(sleeping);
+      EXPECT_EQ(consumer.pop(message), RingResult::Ok);
+    }
+  });
+  RingProducer producer(memory.get());
+  GrantCredit credit;
+  fill_header(credit, FlowId{}, 1);
+  for (uint32_t round = 0; round < kRounds; ++round) {
+    meet(ready, round);
+    linger(round * 13 % 397);
+    EXPECT_EQ(producer.push(&credit, sizeof credit), RingResult::Ok);
+    producer_saw[round] = must_wake(sleeping) ? 1 : 0;
+    meet(looked, round);
+  }
+  sleeper.join();
+  uint32_t lost = 0;
+  for (uint32_t round = 0; round < kRounds; ++round) {
+    lost += sleeper_saw[round] == 0 && producer_saw[round] == 0 ? 1 : 0;
+  }
+  EXPECT_EQ(lost, 0U);
 }
 
 }  // namespace

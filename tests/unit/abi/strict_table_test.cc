@@ -112,7 +112,8 @@ TEST(StrictTable, WrongTypesAreRefusedByEveryReader) {
     row.read(document.root());
     EXPECT_TRUE(document.failed());
     EXPECT_EQ(verdict(document), std::string("/etc/t.toml:1:5: 'k' is a floating-point number; "
-                                             "write ") + row.expected);
+                                             "write ") +
+                                     row.expected);
   }
 }
 

@@ -81,15 +81,30 @@ void check_chunks() {
   M chunk = filled<M>(offsetof(M, bytes) + 1);
   chunk.length = 1;
   expect_rows<M>(chunk, {
-      {"longest", [](M& m) { m.length = kMaxChunkBytes; m.header.length = sizeof(M); }, None},
-      {"empty", [](M& m) { m.length = 0; m.header.length -= 1; }, WrongLength},
-      {"header alone", [](M& m) { m.header.length = sizeof(MessageHeader); }, WrongLength},
-      {"promises more", [](M& m) { m.length = 2; }, WrongLength},
-      {"promises most", [](M& m) { m.length = 65535; }, WrongLength},
-      {"promises less", [](M& m) { m.header.length += 1; }, WrongLength},
-      {"over the most", [](M& m) { m.length = kMaxChunkBytes + 1; m.header.length = 32 + 1985; },
-       WrongLength},
-  });
+                            {"longest",
+                             [](M& m) {
+                               m.length = kMaxChunkBytes;
+                               m.header.length = sizeof(M);
+                             },
+                             None},
+                            {"empty",
+                             [](M& m) {
+                               m.length = 0;
+                               m.header.length -= 1;
+                             },
+                             WrongLength},
+                            {"header alone", [](M& m) { m.header.length = sizeof(MessageHeader); },
+                             WrongLength},
+                            {"promises more", [](M& m) { m.length = 2; }, WrongLength},
+                            {"promises most", [](M& m) { m.length = 65535; }, WrongLength},
+                            {"promises less", [](M& m) { m.header.length += 1; }, WrongLength},
+                            {"over the most",
+                             [](M& m) {
+                               m.length = kMaxChunkBytes + 1;
+                               m.header.length = 32 + 1985;
+                             },
+                             WrongLength},
+                        });
 }
 
 TEST(Validate, ChunksEndWithTheirLastByte) {
@@ -103,51 +118,57 @@ TEST(Validate, HandshakeBytes) {
   good.length = 10;
   constexpr uint32_t kMost = kMaxHandshakeBytes + kHandshakeCreditBytes;
   expect_rows<M>(good, {
-      {"ends a record", [](M& m) { m.record_end = 1; }, None},
-      {"record_end 2", [](M& m) { m.record_end = 2; }, BadField},
-      {"last byte", [](M& m) { m.offset = kMost - 10; }, None},
-      {"one further", [](M& m) { m.offset = kMost - 9; }, BadField},
-      {"wraps around", [](M& m) { m.offset = UINT32_MAX - 4; }, BadField},
-  });
+                           {"ends a record", [](M& m) { m.record_end = 1; }, None},
+                           {"record_end 2", [](M& m) { m.record_end = 2; }, BadField},
+                           {"last byte", [](M& m) { m.offset = kMost - 10; }, None},
+                           {"one further", [](M& m) { m.offset = kMost - 9; }, BadField},
+                           {"wraps around", [](M& m) { m.offset = UINT32_MAX - 4; }, BadField},
+                       });
 }
 
 TEST(Validate, SmallMessages) {
   expect_rows<HandshakeBegin>(filled<HandshakeBegin>(), {});
-  expect_rows<HandshakeEnd>(filled<HandshakeEnd>(), {
-      {"last reason", [](auto& m) { m.reason = kCloseReasons - 1; }, None},
-      {"no reason", [](auto& m) { m.reason = kCloseReasons; }, BadField},
-  });
-  expect_rows<FlowRow>(filled<FlowRow>(), {
-      {"last phase", [](auto& m) { m.phase = kFlowPhases - 1; }, None},
-      {"no phase", [](auto& m) { m.phase = kFlowPhases; }, BadField},
-      {"TLS 1.3", [](auto& m) { m.tls_version = 0x0304; }, None},
-      {"SSL 3", [](auto& m) { m.tls_version = 0x0300; }, BadField},
-      {"TLS 1.4", [](auto& m) { m.tls_version = 0x0305; }, BadField},
-  });
+  expect_rows<HandshakeEnd>(
+      filled<HandshakeEnd>(),
+      {
+          {"last reason", [](auto& m) { m.reason = kCloseReasons - 1; }, None},
+          {"no reason", [](auto& m) { m.reason = kCloseReasons; }, BadField},
+      });
+  expect_rows<FlowRow>(filled<FlowRow>(),
+                       {
+                           {"last phase", [](auto& m) { m.phase = kFlowPhases - 1; }, None},
+                           {"no phase", [](auto& m) { m.phase = kFlowPhases; }, BadField},
+                           {"TLS 1.3", [](auto& m) { m.tls_version = 0x0304; }, None},
+                           {"SSL 3", [](auto& m) { m.tls_version = 0x0300; }, BadField},
+                           {"TLS 1.4", [](auto& m) { m.tls_version = 0x0305; }, BadField},
+                       });
   GrantCredit credit = filled<GrantCredit>();
   credit.bytes = 1;
-  expect_rows<GrantCredit>(credit, {
-      {"most", [](auto& m) { m.bytes = kMaxHandshakeBytes; }, None},
-      {"none", [](auto& m) { m.bytes = 0; }, BadField},
-      {"more", [](auto& m) { m.bytes = kMaxHandshakeBytes + 1; }, BadField},
-      {"all", [](auto& m) { m.bytes = UINT32_MAX; }, BadField},
-  });
+  expect_rows<GrantCredit>(
+      credit, {
+                  {"most", [](auto& m) { m.bytes = kMaxHandshakeBytes; }, None},
+                  {"none", [](auto& m) { m.bytes = 0; }, BadField},
+                  {"more", [](auto& m) { m.bytes = kMaxHandshakeBytes + 1; }, BadField},
+                  {"all", [](auto& m) { m.bytes = UINT32_MAX; }, BadField},
+              });
   CloseFlow end = filled<CloseFlow>();
   end.reason = 1;
-  expect_rows<CloseFlow>(end, {
-      {"reset", [](auto& m) { m.reset = 1; }, None},
-      {"reset 2", [](auto& m) { m.reset = 2; }, BadField},
-      {"not closed", [](auto& m) { m.reason = 0; }, BadField},
-      {"no reason", [](auto& m) { m.reason = kCloseReasons; }, BadField},
-      {"far reason", [](auto& m) { m.reason = 65535; }, BadField},
-  });
+  expect_rows<CloseFlow>(end,
+                         {
+                             {"reset", [](auto& m) { m.reset = 1; }, None},
+                             {"reset 2", [](auto& m) { m.reset = 2; }, BadField},
+                             {"not closed", [](auto& m) { m.reason = 0; }, BadField},
+                             {"no reason", [](auto& m) { m.reason = kCloseReasons; }, BadField},
+                             {"far reason", [](auto& m) { m.reason = 65535; }, BadField},
+                         });
   ListFlows list = filled<ListFlows>();
   list.max_rows = 1;
-  expect_rows<ListFlows>(list, {
-      {"most", [](auto& m) { m.max_rows = kRingSlots / 2; }, None},
-      {"none", [](auto& m) { m.max_rows = 0; }, BadField},
-      {"more", [](auto& m) { m.max_rows = kRingSlots / 2 + 1; }, BadField},
-  });
+  expect_rows<ListFlows>(list,
+                         {
+                             {"most", [](auto& m) { m.max_rows = kRingSlots / 2; }, None},
+                             {"none", [](auto& m) { m.max_rows = 0; }, BadField},
+                             {"more", [](auto& m) { m.max_rows = kRingSlots / 2 + 1; }, BadField},
+                         });
 }
 
 TEST(Validate, OnlyMessagesAboutAFlowNameItsWorker) {
@@ -206,34 +227,23 @@ TEST(Validate, InstallKeysOfEachVersion) {
     MessageError expected;
   };
   const Row rows[] = {
-      {0x0304, lengths(32, 0, 0, 0), None},
-      {0x0304, lengths(48, 0, 0, 0), None},
-      {0x0304, lengths(0, 0, 0, 0), BadField},
-      {0x0304, lengths(33, 0, 0, 0), BadField},
-      {0x0304, lengths(255, 0, 0, 0), BadField},
-      {0x0304, lengths(32, 16, 0, 0), BadField},
-      {0x0304, lengths(32, 0, 20, 0), BadField},
-      {0x0304, lengths(32, 0, 0, 12), BadField},
+      {0x0304, lengths(32, 0, 0, 0), None},       {0x0304, lengths(48, 0, 0, 0), None},
+      {0x0304, lengths(0, 0, 0, 0), BadField},    {0x0304, lengths(33, 0, 0, 0), BadField},
+      {0x0304, lengths(255, 0, 0, 0), BadField},  {0x0304, lengths(32, 16, 0, 0), BadField},
+      {0x0304, lengths(32, 0, 20, 0), BadField},  {0x0304, lengths(32, 0, 0, 12), BadField},
       {0x0303, lengths(0, 16, 0, 4), None},   // AES-128-GCM
       {0x0303, lengths(0, 32, 0, 4), None},   // AES-256-GCM
       {0x0303, lengths(0, 32, 0, 12), None},  // ChaCha20-Poly1305
       {0x0303, lengths(0, 16, 20, 0), None},  // AES-128-CBC, HMAC-SHA1
       {0x0303, lengths(0, 32, 48, 0), None},  // AES-256-CBC, HMAC-SHA384
-      {0x0303, lengths(0, 16, 0, 0), BadField},
-      {0x0303, lengths(0, 16, 0, 16), BadField},
-      {0x0303, lengths(0, 0, 0, 4), BadField},
-      {0x0303, lengths(0, 33, 0, 4), BadField},
-      {0x0303, lengths(0, 255, 0, 4), BadField},
-      {0x0303, lengths(32, 16, 0, 4), BadField},
-      {0x0303, lengths(0, 16, 49, 0), BadField},
-      {0x0303, lengths(0, 16, 255, 0), BadField},
-      {0x0303, lengths(0, 16, 20, 17), BadField},
-      {0x0302, lengths(0, 16, 20, 0), None},
+      {0x0303, lengths(0, 16, 0, 0), BadField},   {0x0303, lengths(0, 16, 0, 16), BadField},
+      {0x0303, lengths(0, 0, 0, 4), BadField},    {0x0303, lengths(0, 33, 0, 4), BadField},
+      {0x0303, lengths(0, 255, 0, 4), BadField},  {0x0303, lengths(32, 16, 0, 4), BadField},
+      {0x0303, lengths(0, 16, 49, 0), BadField},  {0x0303, lengths(0, 16, 255, 0), BadField},
+      {0x0303, lengths(0, 16, 20, 17), BadField}, {0x0302, lengths(0, 16, 20, 0), None},
       {0x0302, lengths(0, 16, 0, 4), BadField},  // no AEAD before TLS 1.2
-      {0x0301, lengths(0, 16, 20, 16), None},
-      {0x0300, lengths(0, 16, 20, 16), BadField},
-      {0x0305, lengths(32, 0, 0, 0), BadField},
-      {0x0000, lengths(32, 0, 0, 0), BadField},
+      {0x0301, lengths(0, 16, 20, 16), None},     {0x0300, lengths(0, 16, 20, 16), BadField},
+      {0x0305, lengths(32, 0, 0, 0), BadField},   {0x0000, lengths(32, 0, 0, 0), BadField},
   };
   for (const Row& row : rows) {
     EXPECT_EQ(judge(good_keys(row.version, row.keys), true), row.expected)
@@ -246,28 +256,31 @@ TEST(Validate, InstallKeysOfEachVersion) {
 TEST(Validate, InstallKeysFields) {
   using M = InstallKeys;
   constexpr uint32_t kMost = kMaxHandshakeBytes + kHandshakeCreditBytes;
-  expect_rows<M>(good_keys(0x0304, lengths(32, 0, 0, 0)), {
-      {"no suite", [](M& m) { m.suite = 0; }, BadField},
-      {"EtM with AEAD", [](M& m) { m.encrypt_then_mac = 1; }, BadField},
-      {"longest ALPN", [](M& m) { m.alpn_length = 32; }, None},
-      {"ALPN too long", [](M& m) { m.alpn_length = 33; }, BadField},
-      {"no backend", [](M& m) { m.backend.port = 0; }, BadField},
-      {"nothing consumed", [](M& m) { m.consumed_bytes = 0; }, BadField},
-      {"all consumed", [](M& m) { m.consumed_bytes = kMost; }, None},
-      {"more consumed", [](M& m) { m.consumed_bytes = kMost + 1; }, BadField},
-      {"one-byte fragments", [](M& m) { m.seal.fragment_limit_bytes = 1; }, None},
-      {"no fragments", [](M& m) { m.seal.fragment_limit_bytes = 0; }, BadField},
-      {"long fragments", [](M& m) { m.open.fragment_limit_bytes = 16385; }, BadField},
-      {"two hashes", [](M& m) { m.seal.secret_length = 48; }, BadField},
-      {"one direction", [](M& m) { m.open = DirectionKeys{}; }, BadField},
-  });
-  expect_rows<M>(good_keys(0x0303, lengths(0, 16, 32, 0)), {
-      {"EtM with CBC", [](M& m) { m.encrypt_then_mac = 1; }, None},
-      {"EtM 2", [](M& m) { m.encrypt_then_mac = 2; }, BadField},
-      {"two key lengths", [](M& m) { m.seal.key_length = 32; }, BadField},
-      {"two MAC lengths", [](M& m) { m.seal.mac_key_length = 20; }, BadField},
-      {"two IV lengths", [](M& m) { m.open.iv_length = 16; }, BadField},
-  });
+  expect_rows<M>(
+      good_keys(0x0304, lengths(32, 0, 0, 0)),
+      {
+          {"no suite", [](M& m) { m.suite = 0; }, BadField},
+          {"EtM with AEAD", [](M& m) { m.encrypt_then_mac = 1; }, BadField},
+          {"longest ALPN", [](M& m) { m.alpn_length = 32; }, None},
+          {"ALPN too long", [](M& m) { m.alpn_length = 33; }, BadField},
+          {"no backend", [](M& m) { m.backend.port = 0; }, BadField},
+          {"nothing consumed", [](M& m) { m.consumed_bytes = 0; }, BadField},
+          {"all consumed", [](M& m) { m.consumed_bytes = kMost; }, None},
+          {"more consumed", [](M& m) { m.consumed_bytes = kMost + 1; }, BadField},
+          {"one-byte fragments", [](M& m) { m.seal.fragment_limit_bytes = 1; }, None},
+          {"no fragments", [](M& m) { m.seal.fragment_limit_bytes = 0; }, BadField},
+          {"long fragments", [](M& m) { m.open.fragment_limit_bytes = 16385; }, BadField},
+          {"two hashes", [](M& m) { m.seal.secret_length = 48; }, BadField},
+          {"one direction", [](M& m) { m.open = DirectionKeys{}; }, BadField},
+      });
+  expect_rows<M>(good_keys(0x0303, lengths(0, 16, 32, 0)),
+                 {
+                     {"EtM with CBC", [](M& m) { m.encrypt_then_mac = 1; }, None},
+                     {"EtM 2", [](M& m) { m.encrypt_then_mac = 2; }, BadField},
+                     {"two key lengths", [](M& m) { m.seal.key_length = 32; }, BadField},
+                     {"two MAC lengths", [](M& m) { m.seal.mac_key_length = 20; }, BadField},
+                     {"two IV lengths", [](M& m) { m.open.iv_length = 16; }, BadField},
+                 });
 }
 
 TEST(Validate, ErrorsHaveTexts) {

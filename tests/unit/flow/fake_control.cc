@@ -68,9 +68,13 @@ void FakeControl::handle(uint32_t endpoint, const abi::MessageBuffer& message) {
     ends.push_back(*end);
     if (Handshake* const handshake = find(id)) {
       EXPECT_FALSE(handshake->ended) << "ended twice";
-      EXPECT_FALSE(handshake->installed);
       handshake->ended = true;
       handshake->end = *end;
+      // The client has sent FIN: no record can come any more.
+      constexpr auto kLeft = static_cast<uint16_t>(abi::CloseReason::client_closed_in_handshake);
+      if (answers_ends && !handshake->installed && end->reason == kLeft) {
+        close(*handshake, abi::CloseReason::client_closed_in_handshake);
+      }
     }
   } else if (const auto* row = message.as<abi::FlowRow>()) {
     EXPECT_EQ(endpoint, 0U);

@@ -61,6 +61,7 @@ class FakeControl {
   std::function<void(FakeControl&, Handshake&)> on_record;
 
   bool reading = true;    // false: the rings towards control fill up
+  bool answers_ends = true;  // with CloseFlow, where the flow waits for it
   Micros delay_us = 0;    // of whatever control says
   std::deque<Handshake> handshakes;  // in order of their beginning
   std::vector<abi::HandshakeEnd> ends;  // also of flows that never began a handshake

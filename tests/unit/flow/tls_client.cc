@@ -60,8 +60,9 @@ Bytes TlsClient::seal_stream(const Bytes& plain, uint32_t max_record, std::mt199
   return out;
 }
 
-void TlsClient::shake_hands(const Bytes& after) {
+void TlsClient::shake_hands(const Bytes& after, bool fin) {
   shaking_ = true;
+  fin_after_flight_ = fin;
   after_flight_ = client_finished();
   after_flight_.insert(after_flight_.end(), after.begin(), after.end());
   write(client_hello());
@@ -75,6 +76,7 @@ void TlsClient::on_data() {
     EXPECT_EQ(flight, pattern(world.flight_bytes, peer.tcb.tuple.local.port));
     parsed_ = world.flight_bytes;
     if (shaking_) write(after_flight_);
+    if (fin_after_flight_) finish();
   }
   if (!flight_complete) return;
   const size_t before = plaintext.size();

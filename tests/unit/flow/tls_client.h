@@ -25,9 +25,9 @@ class TlsClient {
   Bytes seal_stream(const Bytes& plaintext, uint32_t max_record, std::mt19937& random);
   Bytes close_notify() { return seal(tls::ContentType::alert, {1, 0}); }
 
-  // Sends the hello, and Finished together with everything in `after` as soon as the server's
-  // flight is there.
-  void shake_hands(const Bytes& after = {});
+  // Sends the hello, and Finished together with everything in `after` (and then FIN) as soon as the
+  // server's flight is there.
+  void shake_hands(const Bytes& after = {}, bool fin = false);
   void write(const Bytes& bytes) { peer.write(bytes); }
   void finish() { peer.finish = true; }
 
@@ -51,6 +51,7 @@ class TlsClient {
 
   Bytes after_flight_;
   bool shaking_ = false;
+  bool fin_after_flight_ = false;
   size_t parsed_ = 0;
 };
 

@@ -168,14 +168,21 @@ void World::run_for(Micros duration_us) {
   now = std::max(now, end);
 }
 
+bool World::idle() const {
+  if (engine->flows_active() != 0 || net.next_at() != tcp::kNever) return false;
+  for (const auto& peer : client_host.peers) {
+    if (!peer->closed && peer->tcb.snd_una != peer->tcb.snd_max) return false;
+  }
+  return true;
+}
+
 uint64_t World::closes(abi::CloseReason reason) const {
   return counters.values()[static_cast<uint16_t>(abi::Counter::close_none) +
                            static_cast<uint16_t>(reason)];
 }
 
 void World::expect_clean(Micros limit_us) {
-  EXPECT_TRUE(run_until([this] { return engine->flows_active() == 0; }, limit_us))
-      << "a flow hangs";
+  EXPECT_TRUE(run_until_idle(limit_us)) << "a flow hangs";
   if (engine->flows_active() != 0) return;
   EXPECT_EQ(small.in_use(), 0U);
   EXPECT_EQ(large.in_use(), 0U);
@@ -225,6 +232,12 @@ void World::toy_handshake(FakeControl& from, FakeControl::Handshake& handshake) 
     from.install(handshake, keys_for(handshake), static_cast<uint32_t>(handshake.stream.size()),
                  kBackend);
   }
+}
+
+Bytes join(std::initializer_list<Bytes> parts) {
+  Bytes all;
+  for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
 }
 
 Bytes pattern(size_t length, uint32_t seed) {

@@ -64,7 +64,11 @@ class World {
     return true;
   }
   void run_for(Micros duration_us);
-  void run_until_idle() { run_until([this] { return engine->flows_active() == 0; }); }
+  // No flow is left, no packet is on its way, and no client is still trying.
+  bool idle() const;
+  bool run_until_idle(Micros limit_us = 600'000'000) {
+    return run_until([this] { return idle(); }, limit_us);
+  }
 
   uint64_t count(abi::Counter counter) const { return counters.get(counter); }
   uint64_t closes(abi::CloseReason reason) const;
@@ -115,6 +119,8 @@ class World {
   uint64_t heap_before_;
 };
 
+// All parts in this order (the operands of + may be sealed in another).
+Bytes join(std::initializer_list<Bytes> parts);
 // Bytes that tell their position, different for each seed.
 Bytes pattern(size_t length, uint32_t seed);
 

@@ -70,7 +70,9 @@ TEST_F(IcmpTest, RefusesTheRest) {
     uint32_t offset;
     uint8_t value;
   };
-  const Row rows[] = {{"echo reply", 34, 0}, {"unreachable", 34, 3}, {"a code", 35, 1},
+  const Row rows[] = {{"echo reply", 34, 0},
+                      {"unreachable", 34, 3},
+                      {"a code", 35, 1},
                       {"wrong checksum", 45, 0xee}};
   for (const Row& row : rows) {
     TestFrame request(echo_request(8));

@@ -200,18 +200,32 @@ TEST_F(NeighborTest, UnsolicitedAnswersCreateNothing) {
 }
 
 TEST_F(NeighborTest, AskersNeverPushOutWhatWeUse) {
+  interface.addresses[0].prefix_bits = 8;
   known("10.99.1.1");
   hear_reply("10.99.1.1", test::kPeerMac);
-  interface.addresses[0].prefix_bits = 8;
   for (uint32_t i = 0; i < 20'000; ++i) {
     now_us += 100;
     const auto asker = abi::IpAddress::from_ipv4(0x0a000001U + i);
-    hear({ArpOperation::Request, test::kPeerMac, Mac{}, asker, ip("10.99.1.10")},
-         Mac::broadcast());
+    hear({ArpOperation::Request, test::kPeerMac, Mac{}, asker, ip("10.99.1.10")}, Mac::broadcast());
     while (sent()) {
     }
   }
   EXPECT_EQ(table.state(ip("10.99.1.1")), NeighborState::Reachable);
+}
+
+// A flood of SYNs from invented on-link addresses: what is in use stays, requests are limited.
+TEST_F(NeighborTest, InventedNeighborsNeverPushOutWhatWeUse) {
+  interface.addresses[0].prefix_bits = 8;
+  known("10.99.1.1");
+  hear_reply("10.99.1.1", test::kPeerMac);
+  uint32_t requests = 0;
+  for (uint32_t i = 0; i < 100'000; ++i) {
+    now_us += 10;
+    table.lookup(abi::IpAddress::from_ipv4(0x0a000001U + i), now_us, mac);
+    while (sent()) ++requests;
+  }
+  EXPECT_EQ(table.state(ip("10.99.1.1")), NeighborState::Reachable);
+  EXPECT_LE(requests, kArpRequestBurst + kArpRequestsPerSecond + 1);
 }
 
 TEST_F(NeighborTest, ConflictIsNoticedAndDefendedRarely) {

@@ -1,6 +1,6 @@
 // Answers ARP and ICMP echo on one device for some seconds, and says what it saw: the smallest
 // user of nic, for trying a device by hand.
-//   nic_ping DEVICE ADDRESS/PREFIX SECONDS [hugepages]
+//   nic_ping DEVICE ADDRESS/PREFIX SECONDS [MEMORY_MIB [hugepages]]
 //   nic_ping net_af_xdp0,iface=eth1,start_queue=0,queue_count=1,busy_budget=0 10.0.0.9/24 10
 #include <time.h>
 
@@ -21,7 +21,7 @@ uint64_t now_us() {
 }
 
 bool parse_arguments(int argc, char** argv, NicSettings& settings) {
-  if (argc < 4 || argc > 5) return false;
+  if (argc < 4 || argc > 6) return false;
   PortSettings port;
   port.name = "ping";
   port.device = argv[1];
@@ -36,11 +36,8 @@ bool parse_arguments(int argc, char** argv, NicSettings& settings) {
   port.addresses = {address};
   settings.program = "nic_ping";
   settings.workers = {0};
-  settings.hugepages = argc == 5 ? Hugepages::Required : Hugepages::Off;
-  settings.memory_mib = 128;
-  settings.packet_buffers = 8192;
-  settings.small_records = 16;
-  settings.large_records = 16;
+  settings.hugepages = argc == 6 ? Hugepages::Required : Hugepages::Off;
+  settings.memory_mib = argc > 4 ? static_cast<uint32_t>(std::atoi(argv[4])) : 128;
   settings.ports = {port};
   return true;
 }
@@ -90,9 +87,9 @@ int run(const NicSettings& settings, uint64_t seconds) {
     return 1;
   }
   const PortInfo info = nic->port_info(0);
-  std::printf("%s, %u queue(s), MTU %u, chains %d, checksums %d, segmentation %d\n",
-              info.driver.c_str(), info.queues, info.mtu, info.chains, info.checksum_offload,
-              info.segmentation_offload);
+  std::printf("%s, %u queue(s) of %u buffers, MTU %u, chains %d, checksums %d, segmentation %d\n",
+              info.driver.c_str(), info.queues, info.packet_buffers, info.mtu, info.chains,
+              info.checksum_offload, info.segmentation_offload);
   abi::Counters counters;
   NicWorker& worker = nic->worker(0, counters);
   NeighborTable neighbors(worker.interface(0), counters);
@@ -118,7 +115,8 @@ int run(const NicSettings& settings, uint64_t seconds) {
 int main(int argc, char** argv) {
   sluice::net::NicSettings settings;
   if (!sluice::net::parse_arguments(argc, argv, settings)) {
-    std::fprintf(stderr, "usage: %s DEVICE ADDRESS/PREFIX SECONDS [hugepages]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s DEVICE ADDRESS/PREFIX SECONDS [MEMORY_MIB [hugepages]]\n",
+                 argv[0]);
     return 2;
   }
   return sluice::net::run(settings, static_cast<uint64_t>(std::atoi(argv[3])));

@@ -107,4 +107,16 @@ inline std::vector<uint8_t> build(const Segment& segment, const Interface& from,
   return out;
 }
 
+struct Parsed {
+  PacketKind kind;
+  Packet packet;
+  Segment segment;
+};
+
+inline Parsed parse(const Frame& frame, const Interface& interface = ours()) {
+  Parsed parsed;
+  parsed.kind = parse_frame(frame, interface, parsed.packet, parsed.segment);
+  return parsed;
+}
+
 }  // namespace sluice::net::test

@@ -1,0 +1,124 @@
+// sluicectl: the operator's command line. Asks sluice-control over its admin socket and prints.
+//
+// Exit codes: 0 ok, 1 refused by sluice-control, 2 usage, 3 sluice-control is unreachable.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "control/ctl/client.h"
+#include "control/ctl/render.h"
+
+namespace sluice::control::ctl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  std::string socket;
+  std::string output = "table";
+  CounterFilter filter;
+};
+
+int code(ExitCode exit_code) { return static_cast<int>(exit_code); }
+
+std::string default_socket() {
+  const char* from_environment = std::getenv("SLUICE_ADMIN_SOCKET");
+  const bool set = from_environment != nullptr && *from_environment != '\0';
+  return set ? from_environment : "/run/sluice/admin.sock";
+}
+
+// All pages of all workers.
+tl::expected<Json, ClientError> all_connections(Client& client) {
+  Json rows = Json::array();
+  Json request = {{"command", "connections"}};
+  for (;;) {
+    auto page = client.ask(request);
+    if (!page) return page;
+    const auto list = page->find("connections");
+    if (list != page->end() && list->is_array()) {
+      for (Json& row : *list) rows.push_back(std::move(row));
+    }
+    const auto next = page->find("next");
+    if (next == page->end() || !next->is_object()) break;
+    request["worker"] = next->value("worker", 0U);
+    request["index"] = next->value("index", 0U);
+  }
+  return Json{{"connections", std::move(rows)}};
+}
+
+void filter_json(Json& counters, const CounterFilter& filter) {
+  if (filter.match.empty()) return;
+  const auto keep = [&](Json& values) {
+    Json kept = Json::object();
+    for (const auto& [name, value] : values.items()) {
+      if (name.find(filter.match) != std::string::npos) kept[name] = value;
+    }
+    values = std::move(kept);
+  };
+  if (counters.contains("counters")) keep(counters["counters"]);
+  if (!counters.contains("workers")) return;
+  for (Json& worker : counters["workers"]) {
+    if (worker.contains("counters")) keep(worker["counters"]);
+  }
+}
+
+tl::expected<std::string, ClientError> answer(const std::string& command, const Options& options) {
+  auto client = Client::connect(options.socket);
+  if (!client) return tl::unexpected(client.error());
+  auto result =
+      command == "connections" ? all_connections(*client) : client->ask({{"command", command}});
+  if (!result) return tl::unexpected(result.error());
+  if (options.output == "json") {
+    if (command == "counters") filter_json(*result, options.filter);
+    return result->dump(2) + '\n';
+  }
+  if (command == "status") return render_status(*result);
+  if (command == "counters") return render_counters(*result, options.filter);
+  if (command == "connections") return render_connections(*result);
+  return render_certs(*result);
+}
+
+void add_common(CLI::App& app, Options& options) {
+  app.add_option("-o,--output", options.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}));
+  app.add_option("--socket", options.socket,
+                 "sluice-control's admin socket (default: $SLUICE_ADMIN_SOCKET, "
+                 "else /run/sluice/admin.sock)");
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  options.socket = default_socket();
+  CLI::App app("Looks into a running Sluice.");
+  app.name("sluicectl");
+  app.set_version_flag("--version", SLUICE_VERSION);
+  app.require_subcommand(1);
+  add_common(app, options);
+  add_common(*app.add_subcommand("status", "Is it up, attached, and how are handshakes doing"),
+             options);
+  add_common(*app.add_subcommand("connections", "Every connection with its phase and bytes"),
+             options);
+  CLI::App* counters = app.add_subcommand("counters", "Counters of the workers");
+  add_common(*counters, options);
+  counters->add_flag("--all", options.filter.all, "Also counters that are zero");
+  counters->add_option("--match", options.filter.match, "Only names that contain this");
+  add_common(*app.add_subcommand("certs", "The certificates and when they expire"), options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? code(ExitCode::Ok) : code(ExitCode::Usage);
+  }
+  const auto text = answer(app.get_subcommands().front()->get_name(), options);
+  if (!text) {
+    std::fprintf(stderr, "sluicectl: %s\n", text.error().message.c_str());
+    return code(text.error().code);
+  }
+  std::fputs(text->c_str(), stdout);
+  return code(ExitCode::Ok);
+}
+
+}  // namespace
+}  // namespace sluice::control::ctl
+
+int main(int argc, char** argv) { return sluice::control::ctl::run(argc, argv); }

@@ -1,0 +1,77 @@
+// A simulated wire between two hosts: delay, rate, queue, loss, reordering, duplication, corruption.
+// Everything random comes from one seed.
+#pragma once
+
+#include <cstdint>
+#include <queue>
+#include <random>
+#include <vector>
+
+#include "testbed.h"
+
+namespace sluice::testbed {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  uint64_t below(uint64_t limit) { return limit == 0 ? 0 : engine_() % limit; }
+  uint64_t between(uint64_t low, uint64_t high) { return low + below(high - low + 1); }
+  bool chance(double probability) {
+    return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
+  }
+  template <class T>
+  T pick(std::initializer_list<T> choices) {
+    return *(choices.begin() + below(choices.size()));
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+struct LinkSettings {
+  tcp::Micros delay_us = 1000;
+  tcp::Micros jitter_us = 0;         // added at random: reorders when large
+  uint64_t bytes_per_second = 0;     // 0: infinite
+  uint32_t queue_bytes = 200'000;    // in front of the rate
+  double loss = 0;
+  double burst_loss = 0;  // chance that a lost packet begins an outage
+  double duplicate = 0;
+  double reorder = 0;  // held back by several delays
+  double corrupt = 0;  // checksum fails: dropped
+  double mangle = 0;   // a header field changes and the checksum does not notice
+};
+
+// One direction.
+class Link {
+ public:
+  Link(const LinkSettings& settings, Random& random) : settings_(settings), random_(random) {}
+
+  // Cuts what a port would cut, then sends each packet on its way.
+  void send(const net::Segment& segment, tcp::Micros now);
+  // When the next packet arrives; kNever when nothing is on the way.
+  tcp::Micros next_at() const { return flying_.empty() ? tcp::kNever : flying_.top().at; }
+  WireSegment take();
+  void clear() { flying_ = {}; }
+
+ private:
+  struct Flying {
+    tcp::Micros at;
+    uint64_t order;
+    WireSegment wire;
+    bool operator<(const Flying& other) const {  // the queue's top is the earliest
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+  void send_packet(WireSegment wire, tcp::Micros now);
+  bool lost(tcp::Micros now);
+  void mangle(WireSegment& wire);
+
+  const LinkSettings& settings_;
+  Random& random_;
+  std::priority_queue<Flying> flying_;
+  uint64_t order_ = 0;
+  tcp::Micros busy_until_ = 0;
+  tcp::Micros burst_until_ = 0;
+};
+
+}  // namespace sluice::testbed
