@@ -19,6 +19,7 @@
 #include <cstring>
 
 #include "abi/assert.h"
+#include "abi/sleep.h"
 #include "crypto/provider.h"
 #include "flow/engine.h"
 #include "flow/small_buffers.h"
@@ -224,6 +225,7 @@ void Worker::Impl::handle(const net::Frame& frame, bool redirected, Micros at) {
       return handle_tcp(frame, redirected, at);
     case net::PacketKind::Arp: {
       const auto input = neighbors[frame.port]->input(frame, packet, at, !redirected);
+      if (input.conflict) counters.add(Counter::arp_conflicts);
       if (input.share && !redirected && settings.workers > 1) nic.share(frame);
       break;
     }
@@ -345,15 +347,13 @@ void Worker::Impl::idle(Micros at) {
     return;
   }
   std::atomic<uint32_t>& sleeping = life->attached.region.worker(settings.number).sleeping;
-  sleeping.store(1, std::memory_order_relaxed);
-  // Pairs with the producer's fence between its push and its look at the flag.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  abi::announce_sleep(sleeping);
   if (!engine->control_pending()) {
     const int fd = life->attached.worker_wake[settings.number].get();
     pollfd wait{fd, POLLIN, 0};
     if (ppoll(&wait, 1, &time, nullptr) > 0) abi::drain_wake(fd);
   }
-  sleeping.store(0, std::memory_order_relaxed);
+  abi::end_sleep(sleeping);
 }
 
 }  // namespace sluice::dataplane

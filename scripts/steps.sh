@@ -51,4 +51,4 @@ build() {
 build_release() { build release; }
 
 # The checked build is made by clang, so that every run covers both compilers.
-build_asan() { CC=clang CXX=clang++ build asan -Dsanitizers=address; }
+build_asan() { CC=clang CXX=clang++ build asan -Dsanitizers=address -Dfuzzers=true -Db_lundef=false; }

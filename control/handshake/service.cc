@@ -355,7 +355,7 @@ void Service::on_end(const abi::HandshakeEnd& end) {
   const auto found = flows_.find(end.header.flow);
   const bool known = found != flows_.end();
   const auto reason = static_cast<abi::CloseReason>(end.reason);
-  const bool waits_for_answer = reason == abi::CloseReason::client_closed_in_handshake;
+  const bool waits_for_answer = end.awaits_answer != 0;
   if (waits_for_answer && !known) return;  // it has its InstallKeys or CloseFlow
   // Scanners and health checks connect and leave: not worth an operator's attention.
   const bool quiet = reason == abi::CloseReason::client_gone;
@@ -381,9 +381,9 @@ void Service::on_end(const abi::HandshakeEnd& end) {
                 {"direction", direction_of(alerts)},
                 {"reason", abi::close_reason_text(end.reason)}});
   }
-  // The client has closed behind bytes that may have completed the handshake: the worker waits for
-  // InstallKeys or for this.
-  if (waits_for_answer) close(end.header.flow, reason, false);
+  if (waits_for_answer) {
+    close(end.header.flow, reason, reason != abi::CloseReason::client_closed_in_handshake);
+  }
   if (known) erase(end.header.flow);
 }
 

@@ -91,9 +91,10 @@ static_assert(offsetof(HandshakeBytes, bytes) == 32);
 static_assert(sizeof(HandshakeBytes) <= kMaxMessageBytes);
 
 // The flow ended before InstallKeys or CloseFlow came. It also reports flows that the worker itself
-// refused before any HandshakeBegin (not TLS, SSLv3 ...), so that control can log them. With
-// client_closed_in_handshake the worker still waits for one of the two: the client closed behind
-// bytes that may complete the handshake.
+// refused before any HandshakeBegin (not TLS, SSLv3 ...), so that control can log them.
+// `awaits_answer` is 1 when the flow still lives: the client closed, or broke a rule, behind bytes
+// that may complete the handshake. Control, which has then seen all of them, answers with CloseFlow
+// unless it has sent InstallKeys.
 struct HandshakeEnd {
   static constexpr MessageType kType = MessageType::HandshakeEnd;
   MessageHeader header;
@@ -102,7 +103,8 @@ struct HandshakeEnd {
   uint16_t reason = 0;  // CloseReason
   uint8_t alert = 255;  // alert description that the worker sent, 255 for none
   uint8_t peer_alert = 255;
-  uint32_t reserved = 0;
+  uint8_t awaits_answer = 0;
+  uint8_t reserved[3] = {};
 };
 static_assert(sizeof(HandshakeEnd) == 72);
 

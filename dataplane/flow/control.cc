@@ -4,9 +4,8 @@
 // A message is copied, then checked once (abi/validate), then its FlowId is looked up: index in range,
 // generation equal; a message for a flow that has ended misses harmlessly. A broken ring is left alone
 // until control attaches anew.
-#include <atomic>
-
 #include "abi/assert.h"
+#include "abi/sleep.h"
 #include "abi/validate.h"
 #include "crypto/secret.h"
 #include "flow/engine.h"
@@ -62,12 +61,10 @@ bool Engine::control_pending() const {
 
 uint32_t Engine::take_wake_ups() {
   if (pushed_to_ == 0 || region_ == nullptr) return 0;
-  // Pairs with the sleeper's fence between setting its flag and looking at its rings once more.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   uint32_t sleepers = 0;
   for (uint32_t e = 0; e < endpoints_; ++e) {
     if ((pushed_to_ >> e & 1U) == 0) continue;
-    if (region_->endpoint(e).sleeping.load(std::memory_order_relaxed) != 0) sleepers |= 1U << e;
+    if (abi::must_wake(region_->endpoint(e).sleeping)) sleepers |= 1U << e;
   }
   pushed_to_ = 0;
   return sleepers;
@@ -125,8 +122,11 @@ bool Engine::control_poll(Micros now) {
 }
 
 void Engine::dispatch(uint32_t endpoint, Micros now) {
-  if (abi::validate_for_worker(message_, region_->epoch()) != abi::MessageError::None) {
+  const abi::MessageError error =
+      abi::validate_for_worker(message_, region_->epoch(), config_.core);
+  if (error != abi::MessageError::None) {
     use_.counters.add(Counter::ring_bad_message);
+    crypto::secure_zero(message_.bytes, sizeof message_.bytes);  // whatever it was meant to be
     return;
   }
   if (const auto* list = message_.as<abi::ListFlows>()) {

@@ -72,13 +72,17 @@ void Engine::handshake_step(Flow& flow, Micros now) {
   if (peer_finished(flow.client()) && flow.phase != FlowPhase::Closing) stream_ended(flow, now);
 }
 
-// The client's FIN has come. What it sent before may have completed the handshake: whoever says
-// everything at once and leaves gets its keys still. Control, which has seen all of it when it sees
-// this message, answers with CloseFlow unless it has sent InstallKeys already.
+// The client's FIN has come. Whoever says everything at once and leaves gets its keys still.
 void Engine::stream_ended(Flow& flow, Micros now) {
   if (flow.endpoint == 0) return finish_client(flow, CloseReason::client_gone, now);
-  if (flow.end_reported) return;
-  if (!report_end(flow, CloseReason::client_closed_in_handshake)) stall(flow);
+  await_answer(flow, CloseReason::client_closed_in_handshake);
+}
+
+// Something that ends the handshake stands behind records that may complete it. Control, which has
+// seen all of those when it sees this message, answers with CloseFlow unless it has sent InstallKeys:
+// then the relay comes upon the same thing, and has the keys for an alert.
+void Engine::await_answer(Flow& flow, CloseReason reason) {
+  if (!flow.end_reported && !report_end(flow, reason, true)) stall(flow);
 }
 
 // Whether the next record may go to control: it is there, knows the flow, and has given credit.
@@ -155,20 +159,19 @@ bool Engine::send_record(Flow& flow, Micros) {
 
 // The worker's own refusal. An alert in plaintext means something only before the server's flight.
 void Engine::refuse(Flow& flow, const tls::Refusal& refusal, Micros now) {
-  if (refusal.alert != tls::Alert::none && flow.transmitted_bytes == 0) {
+  if (flow.transmitted_bytes != 0) return await_answer(flow, refusal.reason);
+  if (refusal.alert != tls::Alert::none) {
     const auto alert = tls::plain_alert(refusal);
     flow.alert_sent = static_cast<uint8_t>(refusal.alert);
     use_.counters.add(Counter::tls_alerts_out);
     if (!append_bytes(flow, Side::Client, alert.data(), static_cast<uint32_t>(alert.size()))) return;
-  } else if (flow.transmitted_bytes != 0) {
-    return abort(flow, refusal.reason);
   }
   finish_client(flow, refusal.reason, now);
 }
 
 // Tells control, once, how a flow ended that never got its keys. Flows that said nothing at all
 // are not worth a message; a full ring loses the report, and control's own deadline clears up.
-bool Engine::report_end(Flow& flow, CloseReason reason) {
+bool Engine::report_end(Flow& flow, CloseReason reason, bool awaits_answer) {
   if (!attached() || flow.end_reported) return true;
   if (flow.endpoint == 0 && reason == CloseReason::client_gone) return true;
   abi::HandshakeEnd message;
@@ -176,6 +179,7 @@ bool Engine::report_end(Flow& flow, CloseReason reason) {
   message.service = flow.client().tuple.local;
   message.reason = static_cast<uint16_t>(reason);
   message.alert = flow.alert_sent;
+  message.awaits_answer = awaits_answer ? 1 : 0;
   flow.end_reported = send(flow.endpoint != 0 ? flow.endpoint : 1U, message, id_of(flow));
   return flow.end_reported;
 }

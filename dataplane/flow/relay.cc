@@ -214,10 +214,10 @@ bool Engine::start_backend(Flow& flow, const abi::SocketAddress& backend, Micros
   if (!choose_source(backend, tuple, previous, now)) return false;
   const FlowRef reference{index_of(flow), Side::Backend};
   tcp::tcp_connect(use_.stack, flow.backend(), tuple, now, &previous);
+  flow.backend().ack_small = true;  // a response's tail has nothing to ride on
   flow.backend_hash = table_.hash(tuple);
   SLUICE_ASSERT(table_.insert(flow.backend_hash, reference));
   flow.hashed_backend = true;
-  use_.counters.add(Counter::tcp_connects);
   return true;
 }
 

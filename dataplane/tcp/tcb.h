@@ -60,6 +60,9 @@ struct Tcb {
   // Of the stream.
   bool fin_queued : 1 = false;  // our FIN follows the send queue
   bool peer_fin : 1 = false;    // peer_fin_seq is known, maybe out of order
+  // Set by the owner: a segment that is not full is acknowledged at once, because the peer may hold
+  // back the next one until then (Nagle) and nothing of ours will carry the ACK.
+  bool ack_small : 1 = false;
   // Owed to the peer; cleared when sent.
   bool ack_now : 1 = false;
   bool rst_pending : 1 = false;

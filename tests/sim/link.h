@@ -4,29 +4,11 @@
 
 #include <cstdint>
 #include <queue>
-#include <random>
 #include <vector>
 
 #include "testbed.h"
 
 namespace sluice::testbed {
-
-class Random {
- public:
-  explicit Random(uint64_t seed) : engine_(seed) {}
-  uint64_t below(uint64_t limit) { return limit == 0 ? 0 : engine_() % limit; }
-  uint64_t between(uint64_t low, uint64_t high) { return low + below(high - low + 1); }
-  bool chance(double probability) {
-    return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
-  }
-  template <class T>
-  T pick(std::initializer_list<T> choices) {
-    return *(choices.begin() + below(choices.size()));
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 struct LinkSettings {
   tcp::Micros delay_us = 1000;

@@ -3,9 +3,11 @@
 // ask whether all of it came back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <initializer_list>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "abi/counters.h"
@@ -16,6 +18,25 @@
 #include "tcp/tcb.h"
 
 namespace sluice::testbed {
+
+// Seeded; the same numbers on every machine.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  uint32_t operator()() { return static_cast<uint32_t>(engine_()); }
+  uint64_t below(uint64_t limit) { return limit == 0 ? 0 : engine_() % limit; }
+  uint64_t between(uint64_t low, uint64_t high) { return low + below(high - low + 1); }
+  bool chance(double probability) {
+    return static_cast<double>(engine_() >> 11) * 0x1p-53 < probability;
+  }
+  template <class T>
+  T pick(std::initializer_list<T> choices) {
+    return *(choices.begin() + below(choices.size()));
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
 
 // Heap buffers with a count of those alive.
 class Buffers {

@@ -7,7 +7,9 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "abi/sleep.h"
 #include "abi/validate.h"
+#include "crypto/secret.h"
 
 namespace sluice::control::testing {
 
@@ -22,17 +24,18 @@ FakeWorker::FakeWorker(uint32_t epoch, uint32_t endpoints) {
     throw std::runtime_error("the region does not map");
   }
   attached->version = "test";
-  const auto add_socket = [](std::vector<abi::Descriptor>& to) {
+  const auto add_socket = [](std::vector<abi::Descriptor>& control,
+                             std::vector<abi::Descriptor>& dataplane) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
       throw std::runtime_error("socketpair");
     }
-    to.emplace_back(pair[0]);
-    close(pair[1]);
+    control.emplace_back(pair[0]);
+    dataplane.emplace_back(pair[1]);
   };
-  add_socket(attached->worker_wake);
+  add_socket(attached->worker_wake, worker_wake_);
   for (uint32_t endpoint = 0; endpoint < endpoints; ++endpoint) {
-    add_socket(attached->endpoint_wake);
+    add_socket(attached->endpoint_wake, endpoint_wake_);
     to_control_.emplace_back(region_.ring(0, endpoint, abi::Direction::ToControl));
     from_control_.emplace_back(region_.ring(0, endpoint, abi::Direction::ToWorker));
   }
@@ -53,6 +56,9 @@ FakeFlow& FakeWorker::begin(const std::string& client) {
 void FakeWorker::push_bytes(const void* bytes, uint32_t length, uint32_t endpoint) {
   if (to_control_[endpoint].push(bytes, length) != abi::RingResult::Ok) {
     throw std::runtime_error("the ring to control is full");
+  }
+  if (abi::must_wake(region_.endpoint(endpoint).sleeping)) {
+    abi::wake(endpoint_wake_[endpoint].get());
   }
 }
 
@@ -101,6 +107,7 @@ bool FakeWorker::drain() {
     } else if (const auto* keys = buffer.as<abi::InstallKeys>()) {
       valid = valid && !flow.keys && !flow.closed;
       flow.keys = *keys;
+      crypto::secure_zero(buffer.bytes, sizeof buffer.bytes);
     } else if (const auto* close = buffer.as<abi::CloseFlow>()) {
       valid = valid && !flow.keys && !flow.closed;
       flow.closed = *close;

@@ -47,6 +47,7 @@ class FakeWorker {
     abi::fill_header(message, flow, region_.epoch(), length);
     push_bytes(&message, length, endpoint);
   }
+  // Wakes the endpoint when it sleeps, as a worker does.
   void push_bytes(const void* bytes, uint32_t length, uint32_t endpoint = 1);
   // Messages on endpoint 0, not flows'.
   std::vector<abi::ListFlows> drain_list_flows();
@@ -56,6 +57,8 @@ class FakeWorker {
 
   abi::Region region_;
   AttachmentPtr attachment_;
+  std::vector<abi::Descriptor> worker_wake_;  // the dataplane's ends
+  std::vector<abi::Descriptor> endpoint_wake_;
   std::vector<abi::RingProducer> to_control_;
   std::vector<abi::RingConsumer> from_control_;
   std::map<uint32_t, FakeFlow> flows_;  // by index

@@ -170,6 +170,27 @@ TEST_P(HandOver, ManyAtOnceInterleaved) {
   for (size_t i = 0; i < kClients; ++i) harness.exchange(*clients[i], *flows[i]);
 }
 
+// A client that tries 0-RTT where none is offered: its early records are skipped, and belong to what
+// the handshake consumed.
+TEST(EarlyData, IsSkipped) {
+  Harness harness;
+  ClientOptions options;
+  Client first(options);
+  FakeFlow& first_flow = harness.worker.begin();
+  harness.run(first, first_flow);
+  harness.exchange(first, first_flow);
+  ASSERT_NE(first.session(), nullptr);
+  SSL_SESSION_set_max_early_data(first.session(), 16'384);
+  options.session = first.session();
+  Client client(options);
+  FakeFlow& flow = harness.worker.begin();
+  size_t written = 0;
+  ASSERT_EQ(SSL_write_early_data(client.ssl(), "zero", 4, &written), 1);
+  harness.run(client, flow, "one");
+  EXPECT_EQ(SSL_get_early_data_status(client.ssl()), SSL_EARLY_DATA_REJECTED);
+  harness.exchange(client, flow, "one");
+}
+
 TEST(Resumption, StaysWithItsHost) {
   Harness harness;
   for (const uint16_t version : {uint16_t{TLS1_2_VERSION}, uint16_t{TLS1_3_VERSION}}) {

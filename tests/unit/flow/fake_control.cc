@@ -70,10 +70,8 @@ void FakeControl::handle(uint32_t endpoint, const abi::MessageBuffer& message) {
       EXPECT_FALSE(handshake->ended) << "ended twice";
       handshake->ended = true;
       handshake->end = *end;
-      // The client has sent FIN: no record can come any more.
-      constexpr auto kLeft = static_cast<uint16_t>(abi::CloseReason::client_closed_in_handshake);
-      if (answers_ends && !handshake->installed && end->reason == kLeft) {
-        close(*handshake, abi::CloseReason::client_closed_in_handshake);
+      if (answers_ends && end->awaits_answer != 0 && !handshake->installed) {
+        close(*handshake, static_cast<abi::CloseReason>(end->reason));
       }
     }
   } else if (const auto* row = message.as<abi::FlowRow>()) {

@@ -205,7 +205,8 @@ TEST(Handshake, ARefusedClientThatNeverClosesIsResetAfterTheLinger) {
   EXPECT_GE(world.now - begun, world.config.linger_us);
 }
 
-TEST(Handshake, AfterTheServersFlightARefusalIsAReset) {
+// The worker does not know the keys that an alert would need: control ends it.
+TEST(Handshake, AfterTheServersFlightControlAnswersARefusal) {
   World world;
   world.handshake_records = 5;
   TlsClient client(world);
@@ -214,9 +215,30 @@ TEST(Handshake, AfterTheServersFlightARefusalIsAReset) {
   ASSERT_TRUE(world.run_until([&] { return client.peer.received.size() == world.flight_bytes; }));
   client.write({99, 3, 3, 0, 1, 0});
   world.client_host.pump(world.now);
+  ASSERT_TRUE(world.run_until([&] { return client.peer.finished_by_peer; }, 1'000'000));
+  EXPECT_EQ(client.peer.received.size(), world.flight_bytes);
+  client.finish();
+  world.client_host.pump(world.now);
   world.expect_clean(CloseReason::unexpected_record_type);
-  EXPECT_TRUE(client.peer.reset());
   EXPECT_TRUE(world.control.handshakes.at(0).ended);
+  EXPECT_EQ(world.control.handshakes[0].end.awaits_answer, 1);
+}
+
+// A broken record behind everything that the handshake needed is met by the relay, with keys.
+TEST(Handshake, ARefusalBehindTheLastRecordGetsASealedAlert) {
+  World world;
+  world.control.delay_us = 20'000;
+  TlsClient client(world);
+  client.write(client_hello());
+  ASSERT_TRUE(world.run_until([&] { return client.flight_complete; }));
+  client.write(client_finished());
+  client.write({99, 3, 3, 0, 1, 0});
+  world.client_host.pump(world.now);
+  ASSERT_TRUE(world.run_until([&] { return client.peer.finished_by_peer; }, 1'000'000));
+  EXPECT_EQ(client.alert, 10);
+  client.finish();
+  world.client_host.pump(world.now);
+  world.expect_clean(CloseReason::unexpected_record_type);
 }
 
 TEST(Handshake, CloseFlowAfterAnAlertDeliversTheAlertThenFin) {
@@ -319,6 +341,7 @@ TEST(Handshake, WaitersAreBoundedAndAllServedWhenControlComes) {
     world.raw_connect(static_cast<uint16_t>(2000 + i), kTlsService, client_hello());
     world.engine->serve(world.now);
   }
+  world.engine->advance(world.now);
   EXPECT_EQ(world.closes(CloseReason::control_queue_full), kTooMany);
   EXPECT_EQ(world.engine->flows_active(), abi::kMaxWaitingForControl);
   EXPECT_EQ(world.count(Counter::flows_waiting_for_control), abi::kMaxWaitingForControl);

@@ -80,10 +80,8 @@ void Host::input_no_peer(net::Segment& segment, Micros now) {
     return;
   }
   auto peer = std::make_unique<Peer>();
-  if (!tcp::tcp_accept_cookie(stack_, listener_, peer->tcb, segment, now)) {
-    if (tcp::make_reset(segment, reply)) emit(reply, now);
-    return;
-  }
+  // What has overtaken the segment that opens its connection comes again.
+  if (!tcp::tcp_accept_cookie(stack_, listener_, peer->tcb, segment, now)) return;
   peers.push_back(std::move(peer));
   Peer& accepted = *peers.back();
   on_accept_(accepted);

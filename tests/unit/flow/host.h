@@ -56,14 +56,16 @@ class Host {
   void pump(Micros now);
   Micros next_at() const;
 
-  // Not listening: SYNs are answered with RST; silent: with nothing at all.
+  // Not listening: SYNs are answered with RST; silent: off the network.
   bool listening = true;
   bool silent = false;
   std::vector<std::unique_ptr<Peer>> peers;
   tcp::TcpConfig config;
 
  private:
-  void emit(const net::Segment& segment, Micros now) { net_.send(capture(segment), now); }
+  void emit(const net::Segment& segment, Micros now) {
+    if (!silent) net_.send(capture(segment), now);
+  }
   uint32_t draw(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
   void output(Peer& peer, Micros now);
   void read(Peer& peer);

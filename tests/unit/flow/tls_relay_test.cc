@@ -338,6 +338,31 @@ TEST(TlsRelayEnds, ClientResetsReachTheBackend) {
   EXPECT_TRUE(backend_of(world).reset());
 }
 
+// Everything has been said, and the client resets instead of closing: the backend still gets all.
+TEST(TlsRelayEnds, ClientResetBehindBothEndsCostsTheBackendNothing) {
+  World world;
+  world.backend_host.listen(kBackend, [](Peer& peer) { peer.reading = false; });
+  TlsClient client(world);
+  std::mt19937 random(1);
+  const Bytes up = pattern(300'000, 1);
+  establish(world, client);
+  say(world, client, join({client.seal_stream(up, 16384, random), client.close_notify()}));
+  backend_of(world).finish = true;
+  world.backend_host.pump(world.now);
+  ASSERT_TRUE(world.run_until([&] { return client.peer.finished_by_peer; }, 1'000'000));
+  world.run_for(1'000'000);
+  EXPECT_TRUE(client.got_close_notify);
+  world.client_host.abort(client.peer);
+  world.client_host.pump(world.now);
+  world.run_for(1'000'000);
+  EXPECT_EQ(world.engine->flows_active(), 1U);
+  backend_of(world).reading = true;
+  world.backend_host.pump(world.now);
+  world.expect_clean(CloseReason::finished);
+  EXPECT_EQ(backend_of(world).received, up);
+  EXPECT_TRUE(backend_of(world).finished_by_peer);
+}
+
 TEST(TlsRelayEnds, ClientVanishes) {
   World world;
   TlsClient client(world);
@@ -347,7 +372,6 @@ TEST(TlsRelayEnds, ClientVanishes) {
   world.backend_host.pump(world.now);
   ASSERT_TRUE(world.run_until([&] { return world.engine->flows_active() == 0; }));
   EXPECT_TRUE(world.run_until([&] { return backend_of(world).reset(); }, 1'000'000));
-  world.client_host.release_all();
   world.expect_clean(CloseReason::client_timeout);
 }
 
@@ -366,10 +390,10 @@ TEST(TlsRelayEnds, DataBehindCloseNotifyIsIgnored) {
     peer.on_data = [](Peer& self) { self.finish = self.finished_by_peer; };
   });
   TlsClient client(world);
-  establish(world, client,
-            join({client.seal(ContentType::application_data, pattern(50, 1)),
-                  client.close_notify(),
-                  client.seal(ContentType::application_data, pattern(50, 2)), Bytes(30, 0x55)}));
+  establish(world, client);
+  say(world, client,
+      join({client.seal(ContentType::application_data, pattern(50, 1)), client.close_notify(),
+            client.seal(ContentType::application_data, pattern(50, 2)), Bytes(30, 0x55)}));
   client.finish();
   world.expect_clean(CloseReason::finished);
   EXPECT_EQ(backend_of(world).received, pattern(50, 1));
