@@ -18,7 +18,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 namespace {

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <memory>
 
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 namespace {

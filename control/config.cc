@@ -18,11 +18,6 @@ using abi::config::quote;
 using abi::config::Table;
 using handshake::Certificate;
 
-constexpr Choice<log::Format> kFormats[] = {{"text", log::Format::Text}, {"json", log::Format::Json}};
-constexpr Choice<log::Level> kLevels[] = {{"debug", log::Level::Debug},
-                                          {"info", log::Level::Info},
-                                          {"warning", log::Level::Warning},
-                                          {"error", log::Level::Error}};
 constexpr Choice<uint16_t> kVersions[] = {{"1.2", 0x0303}, {"1.3", 0x0304}};
 constexpr Choice<UnknownSni> kUnknownSni[] = {{"default", UnknownSni::Default},
                                               {"reject", UnknownSni::Reject}};
@@ -60,8 +55,8 @@ void Reader::read_control(const Table& table) {
     config.processors.push_back(static_cast<uint16_t>(processor));
   }
   config.user = table.optional_string("user", "");
-  config.log_format = table.optional_enum("log_format", kFormats, log::Format::Text);
-  config.log_level = table.optional_enum("log_level", kLevels, log::Level::Info);
+  config.log_format = table.optional_enum("log_format", abi::config::kLogFormats, log::Format::Text);
+  config.log_level = table.optional_enum("log_level", abi::config::kLogLevels, log::Level::Info);
 }
 
 void Reader::read_tls(const Table& table) {

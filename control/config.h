@@ -14,7 +14,7 @@
 #include "abi/config/dataplane_config.h"
 #include "abi/limits.h"
 #include "control/handshake/certs.h"
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 

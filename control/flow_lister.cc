@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "abi/assert.h"
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 namespace {

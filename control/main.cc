@@ -11,7 +11,7 @@
 
 #include "control/config.h"
 #include "control/handshake/policy.h"
-#include "control/log.h"
+#include "abi/log/log.h"
 #include "control/memory.h"
 #include "control/sandbox.h"
 #include "control/server.h"

@@ -18,7 +18,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 namespace {

@@ -15,7 +15,7 @@
 #include <cstring>
 
 #include "control/admin_answers.h"
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control {
 namespace {

@@ -4,8 +4,6 @@
 // Nothing here is on a packet's way. Logging happens on this thread alone.
 #include <poll.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -19,6 +17,7 @@
 #include <vector>
 
 #include "abi/config/dataplane_config.h"
+#include "abi/log/log.h"
 #include "control_link.h"
 #include "net/nic.h"
 #include "worker.h"
@@ -67,7 +66,7 @@ void protect_memory() {
   setrlimit(RLIMIT_CORE, &none);
   prctl(PR_SET_DUMPABLE, 0);
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
-    spdlog::warn("memory is not locked: {}; raise LimitMEMLOCK", strerror(errno));
+    log::warning("memory is not locked: secrets may reach the swap; raise LimitMEMLOCK");
   }
 }
 
@@ -80,12 +79,20 @@ void log_ports(const net::Nic& nic) {
       addresses += (a == 0 ? "" : ",") + abi::to_string(interface.addresses[a].address) + "/" +
                    std::to_string(interface.addresses[a].prefix_bits);
     }
-    spdlog::info("port {}: driver={} mac={:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x} mtu={} queues={} "
-                 "addresses={} link={} chains={} checksum_offload={} tso={}",
-                 info.name, info.driver, info.mac.bytes[0], info.mac.bytes[1], info.mac.bytes[2],
-                 info.mac.bytes[3], info.mac.bytes[4], info.mac.bytes[5], info.mtu, info.queues,
-                 addresses, info.link_up ? "up" : "down", info.chains, info.checksum_offload,
-                 info.segmentation_offload);
+    char mac[18];
+    const auto& m = info.mac.bytes;
+    std::snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+                  m[5]);
+    log::info("port opened", {{"name", info.name},
+                              {"driver", info.driver},
+                              {"mac", mac},
+                              {"mtu", info.mtu},
+                              {"queues", info.queues},
+                              {"addresses", addresses},
+                              {"link", info.link_up ? "up" : "down"},
+                              {"chains", info.chains ? "yes" : "no"},
+                              {"checksum_offload", info.checksum_offload ? "yes" : "no"},
+                              {"segmentation_offload", info.segmentation_offload ? "yes" : "no"}});
   }
 }
 
@@ -96,7 +103,7 @@ bool make_workers(const DataplaneConfig& config, net::Nic& nic,
   settings.workers = static_cast<uint16_t>(config.workers.size());
   if (getrandom(settings.hash_key, sizeof settings.hash_key, 0) != sizeof settings.hash_key ||
       getrandom(&settings.secrets, sizeof settings.secrets, 0) != sizeof settings.secrets) {
-    spdlog::error("getrandom failed: {}", strerror(errno));
+    log::error("getrandom failed");
     return false;
   }
   for (uint16_t i = 0; i < settings.workers; ++i) {
@@ -104,7 +111,7 @@ bool make_workers(const DataplaneConfig& config, net::Nic& nic,
     std::string error;
     auto worker = Worker::create(settings, nic, error);
     if (worker == nullptr) {
-      spdlog::error("worker {}: {}", i, error);
+      log::error(error, {{"worker", i}});
       return false;
     }
     workers.push_back(std::move(worker));
@@ -131,11 +138,11 @@ void serve(ControlLink& link, int signals) {
     std::string event;
     if (waits[2].revents != 0) {
       link.connection_event(event);
-      if (!event.empty()) spdlog::warn("{}", event);
+      if (!event.empty()) log::warning(event);
     }
     event.clear();
     if (waits[1].revents != 0) link.accept(event);
-    if (!event.empty()) spdlog::info("{}", event);
+    if (!event.empty()) log::info(event);
   }
 }
 
@@ -145,9 +152,9 @@ int run(const DataplaneConfig& config) {
   std::string error;
   std::vector<std::string> notes;
   const auto nic = net::Nic::open(nic_settings(config), error, notes);
-  for (const std::string& note : notes) spdlog::warn("{}", note);
+  for (const std::string& note : notes) log::warning(note);
   if (nic == nullptr) {
-    spdlog::error("{}", error);
+    log::error(error);
     return 1;
   }
   log_ports(*nic);
@@ -157,19 +164,21 @@ int run(const DataplaneConfig& config) {
   std::vector<Worker*> pointers;
   for (const auto& worker : workers) pointers.push_back(worker.get());
   if (!link.open(config.control_socket, pointers, error)) {
-    spdlog::error("{}", error);
+    log::error(error);
     return 1;
   }
   for (uint32_t i = 0; i < workers.size(); ++i) {
     if (!nic->launch(i, Worker::run, workers[i].get())) {
-      spdlog::error("worker {} cannot be started on processor {}", i, config.workers[i]);
+      log::error("a worker cannot be started", {{"worker", i}, {"processor", config.workers[i]}});
       return 1;
     }
   }
-  spdlog::info("ready: version={} workers={} control_socket={}", SLUICE_VERSION, workers.size(),
-               config.control_socket);
+  log::info("sluice-dataplane is up", {{"version", SLUICE_VERSION},
+                                       {"pid", getpid()},
+                                       {"workers", workers.size()},
+                                       {"control_socket", config.control_socket}});
   serve(link, signals);
-  spdlog::info("stopping");
+  log::info("stopping; every connection is reset");
   for (const auto& worker : workers) worker->stop();
   nic->wait();
   link.detach();
@@ -188,13 +197,12 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("sluice-dataplane ") + SLUICE_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  auto logger = spdlog::stderr_logger_mt("sluice-dataplane");
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
-  spdlog::set_default_logger(logger);
   const auto config = sluice::abi::config::load_dataplane_config(path);
   if (!config) {
     std::fprintf(stderr, "%s\n", config.error().to_string().c_str());
     return 1;
   }
-  return check ? 0 : sluice::dataplane::run(*config);
+  if (check) return 0;
+  sluice::log::configure(config->log_format, config->log_level);
+  return sluice::dataplane::run(*config);
 }

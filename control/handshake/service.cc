@@ -19,7 +19,7 @@
 #include <cstring>
 
 #include "abi/close_reason.h"
-#include "control/log.h"
+#include "abi/log/log.h"
 
 namespace sluice::control::handshake {
 namespace {

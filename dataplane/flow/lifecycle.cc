@@ -135,10 +135,9 @@ void Engine::side_closed(Flow& flow, Side side, Micros now) {
     return;
   }
   const bool reset = cause == tcp::CloseCause::PeerReset || cause == tcp::CloseCause::Refused;
-  // Many clients reset instead of reading our close_notify: everything had been said by then.
-  if (side == Side::Client && reset && flow.client_closed && flow.backend_closed) {
-    return abort(flow, CloseReason::finished);
-  }
+  // Many clients reset instead of reading our close_notify: everything had been said by then, and what
+  // the backend has not read yet still goes to it.
+  if (side == Side::Client && reset && flow.client_closed && flow.backend_closed) return;
   if (side == Side::Client) {
     return abort(flow, reset ? CloseReason::client_reset : CloseReason::client_timeout);
   }

@@ -88,6 +88,8 @@ void read_dataplane(const Document& document, const Table& table, DataplaneConfi
   number("handshake_wait_ms", config.handshake_wait_ms, kMinHandshakeWaitMs, kMaxHandshakeWaitMs);
   number("idle_timeout_ms", config.idle_timeout_ms, kMinIdleTimeoutMs, kMaxIdleTimeoutMs);
   config.eal_arguments = table.optional_strings("eal_arguments", kMaxEalArguments);
+  config.log_format = table.optional_enum("log_format", kLogFormats, config.log_format);
+  config.log_level = table.optional_enum("log_level", kLogLevels, config.log_level);
 }
 
 PortConfig read_port(const Table& table) {

@@ -9,8 +9,17 @@
 
 #include "abi/address.h"
 #include "abi/config/strict_table.h"
+#include "abi/log/log.h"
 
 namespace sluice::abi::config {
+
+// Values of log_format and log_level, in both programs' tables.
+inline constexpr Choice<log::Format> kLogFormats[] = {{"text", log::Format::Text},
+                                                      {"json", log::Format::Json}};
+inline constexpr Choice<log::Level> kLogLevels[] = {{"debug", log::Level::Debug},
+                                                    {"info", log::Level::Info},
+                                                    {"warning", log::Level::Warning},
+                                                    {"error", log::Level::Error}};
 
 enum class IdlePolicy : uint8_t { Spin, Relax };
 enum class Hugepages : uint8_t { Auto, Required, Off };
@@ -54,6 +63,8 @@ struct DataplaneConfig {
   uint32_t handshake_wait_ms = 10000;
   uint32_t idle_timeout_ms = 300000;
   std::vector<std::string> eal_arguments;
+  log::Format log_format = log::Format::Text;
+  log::Level log_level = log::Level::Info;
   std::vector<PortConfig> ports;
   std::vector<ListenerConfig> listeners;
   std::vector<BackendConfig> backends;

@@ -116,12 +116,12 @@ bool FakeWorker::drain() {
   return valid;
 }
 
-void FakeWorker::end(FakeFlow& flow, abi::CloseReason reason, uint8_t alert) {
+void FakeWorker::end(FakeFlow& flow, abi::CloseReason reason, bool awaits_answer) {
   abi::HandshakeEnd message;
   abi::parse_socket_address("10.99.1.2:40000", message.client);
   abi::parse_socket_address("10.99.1.10:443", message.service);
   message.reason = static_cast<uint16_t>(reason);
-  message.alert = alert;
+  message.awaits_answer = awaits_answer ? 1 : 0;
   push(message, flow.id);
 }
 

@@ -39,7 +39,7 @@ class FakeWorker {
   void client_sends(FakeFlow& flow, const std::vector<uint8_t>& bytes);
   // Takes everything from control. False when a message does not validate.
   bool drain();
-  void end(FakeFlow& flow, abi::CloseReason reason, uint8_t alert = 255);
+  void end(FakeFlow& flow, abi::CloseReason reason, bool awaits_answer = false);
   // Any message on the ring of `endpoint`.
   template <class M>
   void push(M message, const abi::FlowId& flow, uint32_t endpoint = 1,

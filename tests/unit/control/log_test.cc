@@ -1,4 +1,4 @@
-#include "control/log.h"
+#include "abi/log/log.h"
 
 #include <gtest/gtest.h>
 

@@ -58,15 +58,21 @@ TEST(Service, ClientThatClosesGetsAnAnswerAllTheSame) {
   Harness harness;
   // Behind a part of its handshake: nothing more can come of it.
   FakeFlow& half = harness.worker.begin();
-  harness.worker.end(half, abi::CloseReason::client_closed_in_handshake);
+  harness.worker.end(half, abi::CloseReason::client_closed_in_handshake, true);
   harness.settle();
-  EXPECT_TRUE(half.closed.has_value());
+  ASSERT_TRUE(half.closed.has_value());
+  EXPECT_EQ(half.closed->reset, 0);
+  FakeFlow& wrong = harness.worker.begin();
+  harness.worker.end(wrong, abi::CloseReason::record_overflow, true);
+  harness.settle();
+  ASSERT_TRUE(wrong.closed.has_value());
+  EXPECT_EQ(wrong.closed->reset, 1);
   EXPECT_EQ(harness.service->in_flight(), 0U);
   // Behind the whole of it: the keys are the answer, and the only one.
   Client client(ClientOptions{});
   FakeFlow& whole = harness.worker.begin();
   harness.run(client, whole);
-  harness.worker.end(whole, abi::CloseReason::client_closed_in_handshake);
+  harness.worker.end(whole, abi::CloseReason::client_closed_in_handshake, true);
   harness.settle();
   EXPECT_TRUE(whole.keys.has_value());
   EXPECT_FALSE(whole.closed.has_value());

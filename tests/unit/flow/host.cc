@@ -159,7 +159,15 @@ void Host::output(Peer& peer, Micros now) {
       now);
 }
 
+bool Host::has_unread() const {
+  for (const auto& peer : peers) {
+    if (!peer->closed && peer->reading && peer->tcb.receive.readable_bytes() != 0) return true;
+  }
+  return false;
+}
+
 Micros Host::next_at() const {
+  if (has_unread()) return 0;
   Micros at = tcp::kNever;
   for (const auto& peer : peers) {
     if (!peer->closed) at = std::min(at, tcp::tcp_poll_at(peer->tcb));

@@ -55,6 +55,7 @@ class Host {
   // Reads, writes, answers and runs timers on all connections.
   void pump(Micros now);
   Micros next_at() const;
+  bool has_unread() const;
 
   // Not listening: SYNs are answered with RST; silent: off the network.
   bool listening = true;

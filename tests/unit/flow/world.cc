@@ -170,6 +170,7 @@ void World::run_for(Micros duration_us) {
 
 bool World::idle() const {
   if (engine->flows_active() != 0 || net.next_at() != tcp::kNever) return false;
+  if (client_host.has_unread() || backend_host.has_unread()) return false;
   for (const auto& peer : client_host.peers) {
     if (!peer->closed && peer->tcb.snd_una != peer->tcb.snd_max) return false;
   }

@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-namespace sluice::control::log {
+namespace sluice::log {
 
 enum class Format : uint8_t { Text, Json };
 enum class Level : uint8_t { Debug, Info, Warning, Error };
@@ -51,4 +51,4 @@ inline void error(std::string_view message, const Fields& fields = {}) {
 [[nodiscard]] std::string render(Format format, Level level, std::string_view message,
                                  const Fields& fields);
 
-}  // namespace sluice::control::log
+}  // namespace sluice::log

@@ -1,7 +1,7 @@
 // Theory of operation. spdlog serialises the threads and writes the time; the payload of a line is
 // built here, because both forms need the fields apart from the message. Everything that is not
 // printable ASCII is escaped in text; JSON escapes by the library, with broken UTF-8 replaced.
-#include "control/log.h"
+#include "abi/log/log.h"
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -12,7 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-namespace sluice::control::log {
+namespace sluice::log {
 namespace {
 
 Format current_format = Format::Text;
@@ -68,7 +68,7 @@ bool under_journal() {
 }
 
 std::shared_ptr<spdlog::logger> make_logger() {
-  auto logger = std::make_shared<spdlog::logger>("sluice-control",
+  auto logger = std::make_shared<spdlog::logger>("sluice",
                                                  std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
   const char* pattern = "%Y-%m-%dT%H:%M:%S.%eZ %-7l %v";
@@ -164,4 +164,4 @@ void write(Level level, std::string_view message, const Fields& fields) {
   logger()->log(spdlog_level(level), spdlog::string_view_t(line));
 }
 
-}  // namespace sluice::control::log
+}  // namespace sluice::log
