@@ -1,7 +1,7 @@
-// Theory of operation. Everything but `connections` is answered at once, from the configuration, the
-// threads' statistics and the counters in the region. `connections` gives one page of one worker's
-// flow table and where the next page begins, so that neither side ever holds a whole table; sluicectl
-// asks until there is no next.
+// Theory of operation. Everything but `connections` is answered at once, from the configuration,
+// the threads' statistics and the counters in the region. `connections` gives one page of one
+// worker's flow table and where the next page begins, so that neither side ever holds a whole
+// table; sluicectl asks until there is no next.
 #include "control/admin_answers.h"
 
 #include <unistd.h>
@@ -77,9 +77,9 @@ Json next_expiry(const ControlConfig& config) {
 }
 
 Json handshake_totals(const AdminSources& sources) {
-  Json totals = {{"in_flight", 0},      {"begun", 0},          {"done", 0},
-                 {"resumed", 0},        {"failed", 0},         {"ended_by_worker", 0},
-                 {"bad_messages", 0},   {"longest_call_us", 0}};
+  Json totals = {{"in_flight", 0},    {"begun", 0},          {"done", 0},
+                 {"resumed", 0},      {"failed", 0},         {"ended_by_worker", 0},
+                 {"bad_messages", 0}, {"longest_call_us", 0}};
   for (const handshake::ServiceStats* stats : sources.stats) {
     const auto add = [&](const char* name, const std::atomic<uint64_t>& value) {
       totals[name] = totals[name].get<uint64_t>() + value.load(std::memory_order_relaxed);

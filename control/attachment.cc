@@ -25,7 +25,10 @@ constexpr char kWrongVersion[] = "speaks ABI version";
 }  // namespace
 
 Attacher::Attacher(Loop& loop, std::string path, uint32_t endpoints, Callbacks callbacks)
-    : loop_(loop), path_(std::move(path)), endpoints_(endpoints), callbacks_(std::move(callbacks)) {}
+    : loop_(loop),
+      path_(std::move(path)),
+      endpoints_(endpoints),
+      callbacks_(std::move(callbacks)) {}
 
 Attacher::~Attacher() { stop(); }
 

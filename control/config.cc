@@ -47,23 +47,21 @@ void Reader::read_control(const Table& table) {
     table.fail("admin_socket", "the path " + quote(config.admin_socket) +
                                    " is too long for a socket; use at most 107 bytes");
   }
-  config.handshake_threads =
-      static_cast<uint32_t>(table.optional_integer("handshake_threads", 1, 1,
-                                                   abi::kMaxHandshakeThreads));
+  config.handshake_threads = static_cast<uint32_t>(
+      table.optional_integer("handshake_threads", 1, 1, abi::kMaxHandshakeThreads));
   for (const int64_t processor :
        table.optional_integers("processors", 0, CPU_SETSIZE - 1, CPU_SETSIZE)) {
     config.processors.push_back(static_cast<uint16_t>(processor));
   }
   config.user = table.optional_string("user", "");
-  config.log_format = table.optional_enum("log_format", abi::config::kLogFormats, log::Format::Text);
+  config.log_format =
+      table.optional_enum("log_format", abi::config::kLogFormats, log::Format::Text);
   config.log_level = table.optional_enum("log_level", abi::config::kLogLevels, log::Level::Info);
 }
 
 void Reader::read_tls(const Table& table) {
-  config.tls.minimum_version =
-      table.optional_enum<uint16_t>("minimum_version", kVersions, 0x0303);
-  config.tls.maximum_version =
-      table.optional_enum<uint16_t>("maximum_version", kVersions, 0x0304);
+  config.tls.minimum_version = table.optional_enum<uint16_t>("minimum_version", kVersions, 0x0303);
+  config.tls.maximum_version = table.optional_enum<uint16_t>("maximum_version", kVersions, 0x0304);
   config.tls.unknown_sni = table.optional_enum("unknown_sni", kUnknownSni, UnknownSni::Default);
   if (config.tls.minimum_version > config.tls.maximum_version) {
     table.fail("minimum_version",
@@ -77,8 +75,9 @@ void Reader::read_hosts(const Table& root) {
   uint32_t defaults = 0;
   for (const HostConfig& host : config.hosts) defaults += host.is_default ? 1 : 0;
   if (defaults == 0 && config.tls.unknown_sni == UnknownSni::Default) {
-    root.fail("host", "no host is the default; add default = true to one [[host]], or set "
-                      "unknown_sni = \"reject\" in [tls]");
+    root.fail("host",
+              "no host is the default; add default = true to one [[host]], or set "
+              "unknown_sni = \"reject\" in [tls]");
   }
 }
 
@@ -114,9 +113,10 @@ void Reader::read_names(const Table& table, HostConfig& host) {
   for (size_t i = 0; i < written.size(); ++i) {
     const std::string name = handshake::normalise_host_pattern(written[i]);
     if (name.empty()) {
-      table.fail("names", i, quote(written[i]) +
-                                 " is not a host name; use names like \"www.example.com\" or "
-                                 "\"*.example.com\"");
+      table.fail("names", i,
+                 quote(written[i]) +
+                     " is not a host name; use names like \"www.example.com\" or "
+                     "\"*.example.com\"");
     } else if (!names.add(name, 0)) {
       table.fail("names", i, quote(name) + " is configured twice; keep it in one [[host]]");
     }
@@ -160,8 +160,8 @@ void Reader::warn_about(const HostConfig& host, const Certificate& certificate) 
   }
   for (const std::string& name : host.names) {
     if (!certificate.covers(name)) {
-      config.warnings.push_back("the certificate " + certificate.chain_file +
-                                " is not valid for " + name);
+      config.warnings.push_back("the certificate " + certificate.chain_file + " is not valid for " +
+                                name);
     }
   }
 }

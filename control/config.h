@@ -13,8 +13,8 @@
 
 #include "abi/config/dataplane_config.h"
 #include "abi/limits.h"
-#include "control/handshake/certs.h"
 #include "abi/log/log.h"
+#include "control/handshake/certs.h"
 
 namespace sluice::control {
 
@@ -58,7 +58,7 @@ struct ControlConfig {
   log::Format log_format = log::Format::Text;
   log::Level log_level = log::Level::Info;
   TlsConfig tls;
-  std::vector<HostConfig> hosts;  // at least one
+  std::vector<HostConfig> hosts;      // at least one
   std::vector<std::string> warnings;  // what the operator should know and what stops nothing
 };
 

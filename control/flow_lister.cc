@@ -1,7 +1,7 @@
 // Theory of operation. FlowRow carries no token, so one request at a time is under way with each
 // worker; others wait in its lane. A request that is not answered in time gets an error, but its
-// place is kept until the worker's FlowsEnd with its token comes, so that late rows are not taken for
-// the next request's.
+// place is kept until the worker's FlowsEnd with its token comes, so that late rows are not taken
+// for the next request's.
 #include "control/flow_lister.h"
 
 #include <poll.h>
@@ -54,8 +54,8 @@ void FlowLister::detach() {
 void FlowLister::list(uint32_t worker, uint32_t first_index, uint32_t max_rows, Answer answer) {
   SLUICE_ASSERT(max_rows >= 1 && max_rows <= abi::kRingSlots / 2);
   if (worker >= link_.workers()) {
-    answer(error_page(link_.attached() ? "there is no such worker"
-                                       : "not attached to the dataplane"));
+    answer(
+        error_page(link_.attached() ? "there is no such worker" : "not attached to the dataplane"));
     return;
   }
   Request request;

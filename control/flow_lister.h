@@ -30,7 +30,8 @@ class FlowLister final : public Loop::Source, private WorkerLink::Handler {
   void detach();  // whoever waits gets an error
   [[nodiscard]] uint32_t workers() const { return link_.workers(); }
 
-  // `answer` is called exactly once, perhaps before this returns. `max_rows` in [1, kRingSlots / 2].
+  // `answer` is called exactly once, perhaps before this returns. `max_rows` in [1, kRingSlots /
+  // 2].
   void list(uint32_t worker, uint32_t first_index, uint32_t max_rows, Answer answer);
 
   bool poll() override;

@@ -1,10 +1,11 @@
-// Theory of operation. Every operation that is under way has an entry in `operations_`; its user_data
-// is (generation << 32 | index), so that a completion that comes after the entry was given away
-// misses. A cancelled operation stays in the table, silent, until its last completion: only then does
-// the kernel no longer write to the buffer that the completion's captures keep alive.
+// Theory of operation. Every operation that is under way has an entry in `operations_`; its
+// user_data is (generation << 32 | index), so that a completion that comes after the entry was
+// given away misses. A cancelled operation stays in the table, silent, until its last completion:
+// only then does the kernel no longer write to the buffer that the completion's captures keep
+// alive.
 //
-// Timers never reach the kernel: the earliest of `timers_` bounds how long one turn waits. A turn is
-// poll the source -> dispatch completions -> run timers -> sleep if the source agrees.
+// Timers never reach the kernel: the earliest of `timers_` bounds how long one turn waits. A turn
+// is poll the source -> dispatch completions -> run timers -> sleep if the source agrees.
 #include "control/loop.h"
 
 #include <poll.h>
@@ -29,9 +30,9 @@ constexpr uint64_t kCancelData = 0;  // user_data of the cancellations themselve
 constexpr unsigned kDrainRounds = 1000;
 
 // What this file submits, and nothing that takes a path or opens anything.
-constexpr std::array<uint8_t, 6> kAllowedOperations = {
-    IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE, IORING_OP_ACCEPT,
-    IORING_OP_RECV,     IORING_OP_SEND,        IORING_OP_ASYNC_CANCEL};
+constexpr std::array<uint8_t, 6> kAllowedOperations = {IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE,
+                                                       IORING_OP_ACCEPT,   IORING_OP_RECV,
+                                                       IORING_OP_SEND,     IORING_OP_ASYNC_CANCEL};
 
 // liburing 2.3 of Debian 12 declares the wrappers of these two calls and does not export them.
 int register_call(int ring_fd, unsigned opcode, void* argument, unsigned count) {

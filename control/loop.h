@@ -25,7 +25,7 @@ namespace sluice::control {
 
 class Loop {
  public:
-  using Id = uint64_t;                                  // 0 is never given out
+  using Id = uint64_t;                                     // 0 is never given out
   using Completion = std::function<void(int32_t result)>;  // -errno, or the operation's result
   using Task = std::function<void()>;
 
@@ -49,8 +49,8 @@ class Loop {
   void stop();
   void post(Task task);  // runs it on the loop's thread
 
-  // Multishot: `completion` is called for each event, with poll(2)'s events. Edge-triggered: it must
-  // read the descriptor empty.
+  // Multishot: `completion` is called for each event, with poll(2)'s events. Edge-triggered: it
+  // must read the descriptor empty.
   Id watch(int fd, uint32_t events, Completion completion);
   // Multishot: each result is a new descriptor, or -errno and the end.
   Id accept(int listener, Completion completion);

@@ -9,9 +9,9 @@
 #include <cstdio>
 #include <string>
 
+#include "abi/log/log.h"
 #include "control/config.h"
 #include "control/handshake/policy.h"
-#include "abi/log/log.h"
 #include "control/memory.h"
 #include "control/sandbox.h"
 #include "control/server.h"

@@ -11,7 +11,9 @@
 namespace sluice::control {
 namespace {
 
-void* plain_malloc(size_t size, const char*, int) { return size == 0 ? nullptr : std::malloc(size); }
+void* plain_malloc(size_t size, const char*, int) {
+  return size == 0 ? nullptr : std::malloc(size);
+}
 
 void wiping_free(void* memory, const char*, int) {
   if (memory == nullptr) return;

@@ -1,7 +1,7 @@
 // Keeping secrets out of memory that outlives them.
 //
-// OpenSSL leaves secrets in freed heap: `install_wiping_allocator` makes it zero every block that it
-// frees or moves. It must be the very first call into OpenSSL.
+// OpenSSL leaves secrets in freed heap: `install_wiping_allocator` makes it zero every block that
+// it frees or moves. It must be the very first call into OpenSSL.
 #pragma once
 
 #include <cstddef>

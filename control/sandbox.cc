@@ -1,7 +1,7 @@
-// Theory of operation. After the start sluice-control needs memory, its io_uring rings, time, random
-// numbers, and UNIX sockets towards the dataplane. It opens no file, starts no thread or program and
-// makes no new ring: a mistake in a parser finds nothing to call. The rings themselves were
-// restricted before they were enabled (loop.cc), because io_uring goes around seccomp.
+// Theory of operation. After the start sluice-control needs memory, its io_uring rings, time,
+// random numbers, and UNIX sockets towards the dataplane. It opens no file, starts no thread or
+// program and makes no new ring: a mistake in a parser finds nothing to call. The rings themselves
+// were restricted before they were enabled (loop.cc), because io_uring goes around seccomp.
 #include "control/sandbox.h"
 
 #include <cap-ng.h>

@@ -1,10 +1,10 @@
 // Theory of operation. The main loop never computes a handshake and the handshake threads never
-// touch the admin socket. An attachment is shared by all: endpoint 0 is the main loop's (FlowLister),
-// endpoint 1 + i is handshake thread i's.
+// touch the admin socket. An attachment is shared by all: endpoint 0 is the main loop's
+// (FlowLister), endpoint 1 + i is handshake thread i's.
 //
 // SIGTERM or SIGINT: handshakes under way get kDrainUs to finish, and the process ends at the first
-// moment when none is. Handshakes that begin meanwhile are served: a flow that a worker has given to
-// control cannot be given back, and would be closed. A second signal ends at once.
+// moment when none is. Handshakes that begin meanwhile are served: a flow that a worker has given
+// to control cannot be given back, and would be closed. A second signal ends at once.
 #include "control/server.h"
 
 #include <poll.h>
@@ -14,8 +14,8 @@
 #include <csignal>
 #include <cstring>
 
-#include "control/admin_answers.h"
 #include "abi/log/log.h"
+#include "control/admin_answers.h"
 
 namespace sluice::control {
 namespace {
@@ -67,11 +67,11 @@ std::string Server::initialise() {
   std::vector<const handshake::ServiceStats*> stats;
   for (const auto& thread : threads_) stats.push_back(&thread->stats());
   const AdminSources sources{config_, *attacher_, *lister_, stats, Loop::now_us()};
-  admin_ = std::make_unique<Admin>(
-      *loop_, std::move(*listener),
-      [sources](const nlohmann::json& request, Admin::Respond respond) {
-        answer_admin(sources, request, std::move(respond));
-      });
+  admin_ =
+      std::make_unique<Admin>(*loop_, std::move(*listener),
+                              [sources](const nlohmann::json& request, Admin::Respond respond) {
+                                answer_admin(sources, request, std::move(respond));
+                              });
   return {};
 }
 

@@ -1,9 +1,10 @@
-// Theory of operation. `poll` pops into one private buffer and validates there: the slot is looked at
-// once. The bound of `waiting` follows from the rule that a worker is not listened to while messages
-// wait for it: one message from a worker makes at most one handshake's flight, and deadlines make one
-// message for each handshake in flight.
+// Theory of operation. `poll` pops into one private buffer and validates there: the slot is looked
+// at once. The bound of `waiting` follows from the rule that a worker is not listened to while
+// messages wait for it: one message from a worker makes at most one handshake's flight, and
+// deadlines make one message for each handshake in flight.
 //
-// InstallKeys is wiped wherever a copy of it was made: in `waiting` here, in the slot by the worker.
+// InstallKeys is wiped wherever a copy of it was made: in `waiting` here, in the slot by the
+// worker.
 #include "control/worker_link.h"
 
 #include <cstring>
@@ -29,8 +30,7 @@ WorkerLink::WorkerLink(AttachmentPtr attachment, uint32_t endpoint)
       lanes_(attachment_->region.shape().workers) {
   const abi::Region& region = attachment_->region;
   for (uint32_t worker = 0; worker < workers(); ++worker) {
-    lanes_[worker].in =
-        abi::RingConsumer(region.ring(worker, endpoint, abi::Direction::ToControl));
+    lanes_[worker].in = abi::RingConsumer(region.ring(worker, endpoint, abi::Direction::ToControl));
     lanes_[worker].out = abi::RingProducer(region.ring(worker, endpoint, abi::Direction::ToWorker));
   }
 }

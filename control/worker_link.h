@@ -1,8 +1,9 @@
 // Control's end of the rings of one endpoint: one ring from and one ring to each worker.
 //
 // Belongs to the endpoint's thread. Every message that is delivered has been copied out of the
-// region and validated. A message to a worker whose ring is full waits here, bounded; as long as one
-// waits, nothing more is taken from that worker, so that what control answers with stays bounded too.
+// region and validated. A message to a worker whose ring is full waits here, bounded; as long as
+// one waits, nothing more is taken from that worker, so that what control answers with stays
+// bounded too.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,8 @@ class WorkerLink {
   // Takes at most a batch from each worker. True when anything was done.
   bool poll(Handler& handler);
 
-  // Queues a message for the worker that its flow belongs to. False when the bound of what may wait is
-  // reached, or no such worker is attached. `length` counts from the header on.
+  // Queues a message for the worker that its flow belongs to. False when the bound of what may wait
+  // is reached, or no such worker is attached. `length` counts from the header on.
   template <class M>
   [[nodiscard]] bool send(M& message, const abi::FlowId& flow, uint32_t length = sizeof(M)) {
     abi::fill_header(message, flow, epoch_, length);

@@ -1,5 +1,5 @@
-// Blocking, with a time limit on every step: an operator's command that hangs is worse than one that
-// fails.
+// Blocking, with a time limit on every step: an operator's command that hangs is worse than one
+// that fails.
 #include "control/ctl/client.h"
 
 #include <poll.h>
@@ -60,8 +60,7 @@ tl::expected<nlohmann::ordered_json, ClientError> Client::ask(
     }
     input_.append(chunk, static_cast<size_t>(got));
   }
-  const auto answer =
-      nlohmann::ordered_json::parse(input_.substr(0, end), nullptr, false);
+  const auto answer = nlohmann::ordered_json::parse(input_.substr(0, end), nullptr, false);
   input_.erase(0, end + 1);
   if (!answer.is_object() || !answer.contains("ok") || !answer["ok"].is_boolean()) {
     return unreachable("what answers is not sluice-control");

@@ -174,18 +174,18 @@ std::string render_connections(const Json& connections) {
                    "IDLE", "IN", "OUT", "RTT"});
   for (const Json& row : list_of(connections, "connections")) {
     table.add({text_of(row, "id"), text_of(row, "phase"), text_of(row, "client"),
-               text_of(row, "service"), or_dash(text_of(row, "host")),
-               or_dash(text_of(row, "tls")), or_dash(text_of(row, "suite")),
-               or_dash(text_of(row, "backend")), duration_text(number_of(row, "age_ms")),
-               duration_text(number_of(row, "idle_ms")), bytes_text(number_of(row, "bytes_in")),
-               bytes_text(number_of(row, "bytes_out")), rtt_text(number_of(row, "rtt_us"))});
+               text_of(row, "service"), or_dash(text_of(row, "host")), or_dash(text_of(row, "tls")),
+               or_dash(text_of(row, "suite")), or_dash(text_of(row, "backend")),
+               duration_text(number_of(row, "age_ms")), duration_text(number_of(row, "idle_ms")),
+               bytes_text(number_of(row, "bytes_in")), bytes_text(number_of(row, "bytes_out")),
+               rtt_text(number_of(row, "rtt_us"))});
   }
   return table.text();
 }
 
 std::string render_certs(const Json& certs) {
-  TextTable table({"NAMES", "DEFAULT", "KEY", "SUBJECT", "ALTERNATIVE NAMES", "NOT AFTER", "DAYS",
-                   "SHA256"});
+  TextTable table(
+      {"NAMES", "DEFAULT", "KEY", "SUBJECT", "ALTERNATIVE NAMES", "NOT AFTER", "DAYS", "SHA256"});
   for (const Json& row : list_of(certs, "certificates")) {
     table.add({joined(list_of(row, "names")), text_of(row, "default") == "true" ? "yes" : "-",
                text_of(row, "key"), or_dash(text_of(row, "subject")),

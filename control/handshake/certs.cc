@@ -90,8 +90,8 @@ int64_t time_seconds(const ASN1_TIME* time) {
 
 std::vector<std::string> alternative_names(const X509* leaf) {
   std::vector<std::string> names;
-  const NamesPtr list(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
+  const NamesPtr list(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr)));
   for (int i = 0; list && i < sk_GENERAL_NAME_num(list.get()); ++i) {
     int type = 0;
     const void* value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(list.get(), i), &type);
@@ -168,7 +168,7 @@ void describe(const X509* leaf, Certificate& out) {
 }
 
 // What a handshake will do with it, done once.
-std::string try_on_tls(X509* leaf, EVP_PKEY* key, STACK_OF(X509)* rest) {
+std::string try_on_tls(X509* leaf, EVP_PKEY* key, STACK_OF(X509) * rest) {
   const SslContextPtr context(SSL_CTX_new(TLS_server_method()));
   ERR_clear_error();
   if (SSL_CTX_use_cert_and_key(context.get(), leaf, key, rest, 1) == 1) return {};

@@ -1,8 +1,8 @@
 // Certificates: reading and checking them once at start, describing them for the operator, and
 // choosing a host by the name that the client asks for.
 //
-// A Certificate is what the files said, checked, and is shared by all threads. Each handshake thread
-// decodes it for itself (context.h), because a key belongs to one OSSL_LIB_CTX.
+// A Certificate is what the files said, checked, and is shared by all threads. Each handshake
+// thread decodes it for itself (context.h), because a key belongs to one OSSL_LIB_CTX.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +58,8 @@ struct CertificateError {
 // The same for configuration, where the leftmost label may be "*".
 [[nodiscard]] std::string normalise_host_pattern(std::string_view pattern);
 
-// name -> host index. A "*.example.test" entry stands for exactly one label (RFC 6125 6.4.3); an exact
-// entry goes first.
+// name -> host index. A "*.example.test" entry stands for exactly one label (RFC 6125 6.4.3); an
+// exact entry goes first.
 class HostTable {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;

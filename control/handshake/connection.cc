@@ -1,12 +1,13 @@
-// Theory of operation. `feed` writes one record into `read_bio_`, lets OpenSSL go on, and moves what
-// it wrote from `write_bio_` to the caller, on failure too: that is the alert. When OpenSSL reports
-// the handshake complete, `finish` collects the keys for the worker:
+// Theory of operation. `feed` writes one record into `read_bio_`, lets OpenSSL go on, and moves
+// what it wrote from `write_bio_` to the caller, on failure too: that is the alert. When OpenSSL
+// reports the handshake complete, `finish` collects the keys for the worker:
 //
-//   TLS 1.3  both application traffic secrets come through the keylog callback. The client's records
+//   TLS 1.3  both application traffic secrets come through the keylog callback. The client's
+//   records
 //            under its secret have not been read (sequence 0). Ours may have been written: the
-//            session tickets. The message callback sees the header of every record that leaves; those
-//            after SERVER_TRAFFIC_SECRET_0 are counted, and that is the next sequence. Records, not
-//            tickets: one ticket can take several records.
+//            session tickets. The message callback sees the header of every record that leaves;
+//            those after SERVER_TRAFFIC_SECRET_0 are counted, and that is the next sequence.
+//            Records, not tickets: one ticket can take several records.
 //   TLS 1.2  keys and salts are derived anew from the master secret, which never leaves this file's
 //            stack. Sequences are counted from each side's ChangeCipherSpec and must be 1 for ours:
 //            the Finished. OpenSSL starts the explicit nonce of GCM at random and adds one for each
@@ -64,7 +65,8 @@ bool parse_keylog_secret(std::string_view line, crypto::Secret<crypto::kMaxHashL
   return true;
 }
 
-// The host name in a server_name extension (RFC 6066 3), normalised; empty when there is no valid one.
+// The host name in a server_name extension (RFC 6066 3), normalised; empty when there is no valid
+// one.
 std::string parse_server_name(std::span<const uint8_t> extension) {
   constexpr size_t kPrefix = 5;  // list length, name type, name length
   if (extension.size() < kPrefix || extension[2] != TLSEXT_NAMETYPE_host_name) return {};
@@ -284,7 +286,8 @@ Progress Connection::finish() {
   if (SSL_has_pending(ssl_.get()) == 1 || BIO_ctrl_pending(read_bio_) != 0) {
     return fail(FailureCode::DataBehindFinished, "data in the record of the Finished");
   }
-  const auto id = static_cast<uint16_t>(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl_.get())));
+  const auto id =
+      static_cast<uint16_t>(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl_.get())));
   const crypto::Suite* suite = crypto::find_suite(id);
   if (suite == nullptr || host_ == HostTable::kNone) {
     return fail(FailureCode::Internal, "a suite that the record layer does not speak");

@@ -54,7 +54,7 @@ class Connection final : public Handshake {
 
   Context& context_;
   SslPtr ssl_;
-  BIO* read_bio_ = nullptr;   // both belong to ssl_
+  BIO* read_bio_ = nullptr;  // both belong to ssl_
   BIO* write_bio_ = nullptr;
   Failure failure_;
   Session session_;

@@ -1,7 +1,7 @@
 // Theory of operation. Every handshake thread has a library context of its own, because OpenSSL
 // takes locks on a shared one hundreds of times a handshake. Keys belong to the context that
-// decoded them, so each thread decodes each host's certificates itself, when the host is first asked
-// for: a configuration of thousands of hosts costs nothing at start.
+// decoded them, so each thread decodes each host's certificates itself, when the host is first
+// asked for: a configuration of thousands of hosts costs nothing at start.
 //
 // Certificates go on the connection, not on the SSL_CTX: one SSL_CTX serves every host, and OpenSSL
 // chooses between a host's RSA and ECDSA certificate by the client's signature algorithms.
@@ -45,9 +45,7 @@ std::string Context::initialise() {
   return {};
 }
 
-std::unique_ptr<Handshake> Context::begin() {
-  return Connection::create(*this);
-}
+std::unique_ptr<Handshake> Context::begin() { return Connection::create(*this); }
 
 uint32_t Context::select_host(const std::string& name, bool& fallback) const {
   fallback = false;
@@ -81,9 +79,8 @@ std::unique_ptr<Context::DecodedHost> Context::decode(const HostConfig& host) co
     }
     const uint8_t* data = certificate->key.data();
     const int type = certificate->type == KeyType::Rsa ? EVP_PKEY_RSA : EVP_PKEY_EC;
-    entry.key.reset(d2i_PrivateKey_ex(type, nullptr, &data,
-                                      static_cast<long>(certificate->key.size()), library_.get(),
-                                      nullptr));
+    entry.key.reset(d2i_PrivateKey_ex(
+        type, nullptr, &data, static_cast<long>(certificate->key.size()), library_.get(), nullptr));
     if (!entry.key || !entry.leaf) return nullptr;
   }
   std::string names;
@@ -105,8 +102,8 @@ bool Context::apply_host(SSL* ssl, uint32_t index) {
     }
   }
   const auto& context = decoded->session_context;
-  return SSL_set_session_id_context(ssl, context.data(),
-                                    static_cast<unsigned>(context.size())) == 1;
+  return SSL_set_session_id_context(ssl, context.data(), static_cast<unsigned>(context.size())) ==
+         1;
 }
 
 }  // namespace sluice::control::handshake

@@ -1,5 +1,5 @@
-// The narrow interface behind which handshakes are computed: records in, bytes and finally keys out.
-// Nothing here knows OpenSSL, rings or sockets, so that another engine can fill it.
+// The narrow interface behind which handshakes are computed: records in, bytes and finally keys
+// out. Nothing here knows OpenSSL, rings or sockets, so that another engine can fill it.
 #pragma once
 
 #include <cstdint>

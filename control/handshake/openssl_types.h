@@ -20,7 +20,7 @@ struct OpenSslFree {
     kFree(object);
   }
 };
-inline void free_x509_stack(STACK_OF(X509)* stack) { sk_X509_pop_free(stack, X509_free); }
+inline void free_x509_stack(STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); }
 inline void free_provider(OSSL_PROVIDER* provider) { OSSL_PROVIDER_unload(provider); }
 
 using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free_all>>;

@@ -18,9 +18,7 @@ constexpr uint64_t kOptions = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
 
 }  // namespace
 
-void initialise_openssl() {
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
-}
+void initialise_openssl() { OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr); }
 
 std::string apply_policy(SSL_CTX* context, const TlsConfig& tls) {
   SSL_CTX_clear_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);

@@ -6,9 +6,10 @@
 //   HandshakeEnd     -> the entry goes; the reason is logged
 //   deadline         -> CloseFlow
 //
-// Credit: a flow begins with kHandshakeCreditBytes. What the engine has consumed is granted again in
-// portions, up to kMaxHandshakeBytes in all. Messages for flows that are not in `flows_` are late
-// and miss: after InstallKeys a worker may still have sent records that it keeps and opens itself.
+// Credit: a flow begins with kHandshakeCreditBytes. What the engine has consumed is granted again
+// in portions, up to kMaxHandshakeBytes in all. Messages for flows that are not in `flows_` are
+// late and miss: after InstallKeys a worker may still have sent records that it keeps and opens
+// itself.
 //
 // Deadlines act between records; the longest single call of the engine is kept in the statistics.
 #include "control/handshake/service.h"
@@ -338,16 +339,15 @@ void Service::expire(uint64_t now_us) {
 
 void Service::log_failure(const Flow& flow, const Failure& failure, abi::CloseReason reason) const {
   const std::string server_name = flow.handshake ? flow.handshake->server_name() : std::string();
-  log::info("handshake failed",
-            {{"peer", abi::to_string(flow.client)},
-             {"service", abi::to_string(flow.service)},
-             {"sni", server_name.empty() ? "none" : server_name},
-             {"phase", phase_name(failure.phase)},
-             {"code", failure_name(failure.code)},
-             {"alert", alert_of(failure)},
-             {"direction", direction_of(failure)},
-             {"close", abi::close_reason_name(static_cast<uint16_t>(reason))},
-             {"reason", failure.reason}});
+  log::info("handshake failed", {{"peer", abi::to_string(flow.client)},
+                                 {"service", abi::to_string(flow.service)},
+                                 {"sni", server_name.empty() ? "none" : server_name},
+                                 {"phase", phase_name(failure.phase)},
+                                 {"code", failure_name(failure.code)},
+                                 {"alert", alert_of(failure)},
+                                 {"direction", direction_of(failure)},
+                                 {"close", abi::close_reason_name(static_cast<uint16_t>(reason))},
+                                 {"reason", failure.reason}});
 }
 
 // The flow ended in the worker: refused there (plain HTTP ...), or its client left.

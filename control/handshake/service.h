@@ -1,8 +1,8 @@
 // A handshake thread's work: the handshakes of the flows that the workers hand to its endpoint.
 //
 // Puts whole records together from HandshakeBytes, feeds them to the engine, sends what the engine
-// writes, and ends each flow with exactly one InstallKeys or CloseFlow. Bounded: handshakes at once,
-// bytes and time of each.
+// writes, and ends each flow with exactly one InstallKeys or CloseFlow. Bounded: handshakes at
+// once, bytes and time of each.
 #pragma once
 
 #include <atomic>
@@ -45,7 +45,9 @@ class Service final : public Loop::Source, private WorkerLink::Handler {
   void attach(AttachmentPtr attachment);
   void detach();  // drops every handshake: the worker has closed them
   // `on_ring_failure` is called when the attachment must be given up.
-  void set_ring_failure(Loop::Task on_ring_failure) { on_ring_failure_ = std::move(on_ring_failure); }
+  void set_ring_failure(Loop::Task on_ring_failure) {
+    on_ring_failure_ = std::move(on_ring_failure);
+  }
   [[nodiscard]] size_t in_flight() const { return flows_.size(); }
 
   // Loop::Source

@@ -13,8 +13,8 @@ tl::expected<std::unique_ptr<HandshakeThread>, std::string> HandshakeThread::cre
   auto context = Context::create(config.tls, config.hosts);
   if (!context) return tl::unexpected(context.error());
   self->context_ = std::move(*context);
-  self->service_ = std::make_unique<Service>(config, *self->context_, *self->loop_, endpoint,
-                                             self->stats_);
+  self->service_ =
+      std::make_unique<Service>(config, *self->context_, *self->loop_, endpoint, self->stats_);
   self->service_->set_ring_failure(std::move(on_ring_failure));
   return self;
 }

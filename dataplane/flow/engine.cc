@@ -95,7 +95,8 @@ bool Engine::input_time_wait(net::Segment& segment, Micros now) {
 void Engine::accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micros now) {
   fresh_ = tcp::Tcb{};
   if (!tcp::tcp_accept_cookie(use_.stack, use_.listener, fresh_, segment, now)) {
-    if (!overtook_opening(segment, now)) send_reset(segment);
+    // Text that overtook the ACK carries no cookie: it comes again behind it.
+    if (!use_.listener.is_probably_early(segment, now)) send_reset(segment);
     return;
   }
   Flow* const flow = allocate(now);
@@ -120,19 +121,10 @@ void Engine::accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micr
     flow->deadline_us = now + config_.handshake_wait_us;
   }
   // The ACK itself may carry data, or FIN.
+  use_.counters.subtract(Counter::tcp_segments_in);  // tcp_input counts it again
   const tcp::InputResult result = tcp::tcp_input(use_.stack, flow->client(), segment, now);
   note_tcp_result(*flow, Side::Client, result, now);
   mark_dirty(*flow);
-}
-
-// Data that comes before the ACK or the first segment of its connection carries no cookie. While the
-// timestamp of our SYN-ACK that it echoes is young it is dropped, not reset: what it overtook follows,
-// or is sent again.
-bool Engine::overtook_opening(const net::Segment& segment, Micros now) const {
-  if (!segment.options.has_timestamps) return false;
-  const uint32_t echoed =
-      segment.options.tsecr - tcp::timestamp_offset(use_.stack.secrets, segment.tuple);
-  return (tcp::timestamp_clock(now) - echoed) * Micros{1000} <= kOpeningUs;
 }
 
 bool Engine::listens_on(const abi::SocketAddress& address) const {

@@ -131,7 +131,6 @@ class Engine {
   void input_no_flow(net::Segment& segment, uint32_t hash, Micros now);
   bool input_time_wait(net::Segment& segment, Micros now);
   void accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micros now);
-  bool overtook_opening(const net::Segment& segment, Micros now) const;
   void send_reset(const net::Segment& segment);
   void answer(const net::Segment& reply);
   const ListenerConfig* listener_for(const net::Segment& segment, uint8_t& number) const;

@@ -190,7 +190,11 @@ void Engine::retire_side(Flow& flow, Side side, Micros now) {
   }
   const uint32_t hash = side == Side::Client ? flow.client_hash : flow.backend_hash;
   SLUICE_ASSERT(table_.erase(hash, {index_of(flow), side}));
-  (side == Side::Client ? flow.hashed_client : flow.hashed_backend) = false;
+  if (side == Side::Client) {
+    flow.hashed_client = false;
+  } else {
+    flow.hashed_backend = false;
+  }
 }
 
 void Engine::destroy(Flow& flow, Micros) {

@@ -1,6 +1,6 @@
 // Job: RFC 9293 3.10.7, "SEGMENT ARRIVES", in the RFC's order, for every state but LISTEN (which is
-// stateless, listen.cc). The checks are here; what passes them goes to recovery.cc (acknowledgement)
-// and receive.cc (text and FIN).
+// stateless, listen.cc). The checks are here; what passes them goes to recovery.cc
+// (acknowledgement) and receive.cc (text and FIN).
 //
 //   SYN-SENT          ACK, RST, SYN                                          3.10.7.3
 //   other states      PAWS (RFC 7323 5.3), sequence, RST, SYN, ACK, text, FIN  3.10.7.4
@@ -22,7 +22,7 @@ namespace {
 
 using abi::Counter;
 
-constexpr uint16_t kDefaultMssIpv4 = 536;   // RFC 9293 3.7.1, MUST-15
+constexpr uint16_t kDefaultMssIpv4 = 536;  // RFC 9293 3.7.1, MUST-15
 constexpr uint16_t kDefaultMssIpv6 = 1220;
 constexpr uint32_t kTimestampLifetimeSeconds = 24 * 86400;  // RFC 7323 5.5
 
@@ -46,8 +46,8 @@ void challenge(Stack& stack, Tcb& tcb, Micros now) {
   stack.counters.add(Counter::tcp_challenge_acks);
 }
 
-// An ACK for something unacceptable. Pure ACKs are limited: two stacks that disagree must not answer
-// each other for ever. Text is not: retransmissions need their answer.
+// An ACK for something unacceptable. Pure ACKs are limited: two stacks that disagree must not
+// answer each other for ever. Text is not: retransmissions need their answer.
 void acknowledge_unacceptable(const Stack& stack, Tcb& tcb, const net::Segment& segment,
                               Micros now) {
   if (segment.payload.length != 0 || may_answer(stack, tcb, now)) tcb.ack_now = true;
@@ -70,8 +70,7 @@ void take_syn_options(const Stack& stack, Tcb& tcb, const net::Segment& segment,
   const uint16_t fallback = ipv4 ? kDefaultMssIpv4 : kDefaultMssIpv6;
   const uint32_t offered =
       std::max<uint32_t>(options.mss != 0 ? options.mss : fallback, kMinMssBytes);
-  tcb.mss = static_cast<uint16_t>(
-      std::min<uint32_t>(offered, announced_mss(stack.config, ipv4)));
+  tcb.mss = static_cast<uint16_t>(std::min<uint32_t>(offered, announced_mss(stack.config, ipv4)));
   tcb.timestamps = options.has_timestamps;
   if (tcb.timestamps) take_timestamp(tcb, segment, now);
   tcb.sack_permitted = options.sack_permitted;
@@ -223,8 +222,7 @@ bool input_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
     return true;
   }
   // RFC 5961 5.2: neither something never sent nor something too old to matter.
-  if (seq_less(tcb.snd_max, segment.ack) ||
-      seq_less(segment.ack, tcb.snd_una - tcb.max_snd_wnd)) {
+  if (seq_less(tcb.snd_max, segment.ack) || seq_less(segment.ack, tcb.snd_una - tcb.max_snd_wnd)) {
     stack.counters.add(Counter::tcp_bad_ack);
     challenge(stack, tcb, now);
     return false;

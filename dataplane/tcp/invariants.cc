@@ -1,5 +1,5 @@
-// What holds between two calls, checked by walking everything. Tests and fuzzers call it after every
-// step; the workers never do.
+// What holds between two calls, checked by walking everything. Tests and fuzzers call it after
+// every step; the workers never do.
 #include "abi/assert.h"
 #include "abi/limits.h"
 #include "tcp/receive.h"

@@ -2,9 +2,10 @@
 //
 // The SYN-ACK's sequence number is the cookie: 24 bits of MAC and FreeBSD's 8 bits of options,
 //
-//   31      28 27               8 7     6     5..3         2..0
-//   [ MAC of tuple | MAC with ISN  | key | SACK | scale index | MSS index ] ^ top byte on the low one
+//   31      28   27          8     7     6         5..3          2..0
+//   [ tuple MAC | MAC with ISN | key | SACK | scale index | MSS index ]
 //
+// The low byte is XORed with the top one. Both MACs are SipHash over the endpoints and the options,
 // under a key that lives for kKeyLifetime; the key bit is the parity of its generation, and the
 // generation before the current one still counts. So a cookie is good for 15 to 30 seconds, and
 // guessing one takes 2^23 packets on average within that time. Twenty bits of the MAC cover the
@@ -199,8 +200,7 @@ bool Listener::is_probably_early(const net::Segment& segment, Micros now) const 
   if ((segment.flags & (net::kAck | net::kSyn | net::kRst)) != net::kAck) return false;
   const uint32_t iss = segment.ack - 1;
   const uint8_t bits = cookie_bits(iss);
-  return tuple_mac(segment.tuple, bits, cookie_generation(bits, now)) ==
-         (iss & kTupleMacMask);
+  return tuple_mac(segment.tuple, bits, cookie_generation(bits, now)) == (iss & kTupleMacMask);
 }
 
 bool make_syn_ack(Stack& stack, const Listener& listener, const net::Segment& syn, Micros now,

@@ -30,9 +30,9 @@ class Listener {
   // Whether `ack` returns a cookie of the last 15 to 30 seconds; fills `contents` if so.
   bool check_cookie(const net::Segment& ack, Micros now, CookieContents& contents) const;
 
-  // For a segment that check_cookie has refused: whether it acknowledges one of our last cookies all
-  // the same (a stranger's does by a chance of 1/16). Then it is text that overtook the ACK, and
-  // silence serves better than a RST: it comes again behind what completes the handshake.
+  // For a segment that check_cookie has refused: whether it acknowledges one of our last cookies
+  // all the same (a stranger's does by a chance of 1/16). Then it is text that overtook the ACK,
+  // and silence serves better than a RST: it comes again behind what completes the handshake.
   bool is_probably_early(const net::Segment& segment, Micros now) const;
 
   static constexpr Micros kKeyLifetime = 15 * kSecond;

@@ -53,9 +53,12 @@ class SliceNodePool {
  private:
   uint32_t reserve(Use use) const {
     switch (use) {
-      case Use::InOrder: return 0;
-      case Use::OutOfOrder: return capacity_ / 16;
-      case Use::Send: return capacity_ / 8;
+      case Use::InOrder:
+        return 0;
+      case Use::OutOfOrder:
+        return capacity_ / 16;
+      case Use::Send:
+        return capacity_ / 8;
     }
     return 0;
   }

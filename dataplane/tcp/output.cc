@@ -1,5 +1,5 @@
-// Job: decide what is sent now and fill it in. tcp_output asks next_segment again and again until it
-// answers None; the reasons are looked for in this order:
+// Job: decide what is sent now and fill it in. tcp_output asks next_segment again and again until
+// it answers None; the reasons are looked for in this order:
 //
 //   Reset           close_with_reset
 //   Syn             SYN-SENT, SYN-RECEIVED: not sent yet, or the timer fell back to it
@@ -9,8 +9,8 @@
 //   Keepalive       idle for too long
 //   Ack             owed, or the window has grown enough to say so
 //
-// Everything but Reset carries an acknowledgement and the current window, so anything sent settles a
-// delayed ACK. State changes only in note_sent, once the segment has really left.
+// Everything but Reset carries an acknowledgement and the current window, so anything sent settles
+// a delayed ACK. State changes only in note_sent, once the segment has really left.
 #include "tcp/output.h"
 
 #include <algorithm>
@@ -344,7 +344,8 @@ void note_sent(Stack& stack, Tcb& tcb, const net::Segment& segment, Reason reaso
   tcb.delayed_ack_at = kNever;
   tcb.last_ack_sent = segment.ack;
   const uint8_t shift = reason == Reason::Syn ? 0 : tcb.rcv_wscale;
-  tcb.rcv_adv = seq_max(tcb.rcv_adv, segment.ack + (static_cast<uint32_t>(segment.window) << shift));
+  tcb.rcv_adv =
+      seq_max(tcb.rcv_adv, segment.ack + (static_cast<uint32_t>(segment.window) << shift));
 }
 
 void finish_output(Stack& stack, Tcb& tcb, Micros now) {

@@ -88,8 +88,8 @@ bool insert_piece(Stack& stack, Reassembly& list, SliceNode* previous, uint32_t 
   if (next == nullptr) list.tail = node;
   list.held_bytes += kept.owner->truesize_bytes;
   ++list.nodes;
-  list.ranges = static_cast<uint16_t>(list.ranges + 1 - (joins_previous ? 1 : 0) -
-                                      (joins_next ? 1 : 0));
+  list.ranges =
+      static_cast<uint16_t>(list.ranges + 1 - (joins_previous ? 1 : 0) - (joins_next ? 1 : 0));
   return true;
 }
 

@@ -169,9 +169,9 @@ void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, Inp
     tcb.peer_fin_seq = end;
     reassembly_cut(stack, tcb.out_of_order, end);
   }
-  tcb.peer_segment_bytes = static_cast<uint16_t>(std::min<uint32_t>(
-      std::max<uint32_t>(tcb.peer_segment_bytes, segment.payload.length),
-      announced_mss(stack.config, tcb.tuple.local.address.is_ipv4())));
+  tcb.peer_segment_bytes = static_cast<uint16_t>(
+      std::min<uint32_t>(std::max<uint32_t>(tcb.peer_segment_bytes, segment.payload.length),
+                         announced_mss(stack.config, tcb.tuple.local.address.is_ipv4())));
 
   const uint32_t before = tcb.rcv_nxt;
   if (seq_leq(segment.seq, tcb.rcv_nxt)) {
@@ -195,7 +195,8 @@ void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, Inp
 }
 
 uint32_t full_window_bytes(const TcpConfig& config) {
-  return static_cast<uint32_t>(static_cast<uint64_t>(config.receive_limit_bytes) * kWindowShare / 8);
+  return static_cast<uint32_t>(static_cast<uint64_t>(config.receive_limit_bytes) * kWindowShare /
+                               8);
 }
 
 uint16_t syn_window_bytes(const TcpConfig& config) {

@@ -8,9 +8,9 @@
 //   persist          nothing in flight and the window forbids: `probe`
 //
 // `snd_nxt` is what is sent next, `snd_max` the highest ever sent: between them lies what is sent a
-// second time. One timer, `retransmit_at`, serves RTO and persist, which exclude each other; it also
-// fires when the peer's silence reaches the user timeout. `unanswered_since` is reset by progress,
-// and while persisting by any answer, as a closed window may last (RFC 9293 3.8.6.1).
+// second time. One timer, `retransmit_at`, serves RTO and persist, which exclude each other; it
+// also fires when the peer's silence reaches the user timeout. `unanswered_since` is reset by
+// progress, and while persisting by any answer, as a closed window may last (RFC 9293 3.8.6.1).
 #include "tcp/recovery.h"
 
 #include <algorithm>
@@ -39,8 +39,8 @@ Micros patience(const Stack& stack, const Tcb& tcb) {
 }
 
 void arm(const Stack& stack, Tcb& tcb, Micros now) {
-  tcb.retransmit_at = std::min(now + backed_off_rto(stack, tcb),
-                               tcb.unanswered_since + patience(stack, tcb));
+  tcb.retransmit_at =
+      std::min(now + backed_off_rto(stack, tcb), tcb.unanswered_since + patience(stack, tcb));
 }
 
 void back_off(Tcb& tcb) { tcb.backoff = std::min<uint8_t>(tcb.backoff + 1, kMaxBackoff); }
@@ -63,8 +63,8 @@ void drop_acknowledged(Stack& stack, Tcb& tcb, uint32_t acked_bytes, uint32_t se
 
 // RFC 6298 3 (Karn) and RFC 7323 4: a timed segment that was sent once is exact to the microsecond.
 // While there are retransmissions the timestamp tells them apart. An echo from before the latest of
-// them counts for nothing: if only the ACK was lost, the peer echoes the original again (a duplicate
-// does not move its TS.Recent), and the timeout would be taken for a round trip.
+// them counts for nothing: if only the ACK was lost, the peer echoes the original again (a
+// duplicate does not move its TS.Recent), and the timeout would be taken for a round trip.
 void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
   if (tcb.rtt_timing) {
     if (seq_less(segment.ack, tcb.rtt_seq)) return;
@@ -76,7 +76,8 @@ void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, 
     if (seq_less(echoed, timestamp_clock(tcb.rtt_started))) return;
     const uint32_t elapsed_ms = timestamp_clock(now) - echoed;
     const uint64_t sample_us = static_cast<uint64_t>(elapsed_ms) * 1000;
-    if (sample_us <= kMaxRttSample) add_rtt_sample(stack, tcb, std::max(sample_us, kClockGranularity));
+    if (sample_us > kMaxRttSample) return;
+    add_rtt_sample(stack, tcb, std::max(sample_us, kClockGranularity));
   }
 }
 
@@ -150,8 +151,8 @@ bool on_new_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
     restart_timer = !tcb.in_recovery || !tcb.partial_ack;  // RFC 6582 4: impatient
     tcb.partial_ack = true;
   } else {
-    stack.config.congestion->on_ack(
-        tcb.congestion, {acked_bytes, flight, effective_mss(tcb), tcb.srtt_us, now});
+    stack.config.congestion->on_ack(tcb.congestion,
+                                    {acked_bytes, flight, effective_mss(tcb), tcb.srtt_us, now});
     // Keeps `recover` in reach of sequence arithmetic on long transfers.
     if (seq_less(tcb.recover, ack)) tcb.recover = ack - 1;
   }
@@ -185,15 +186,16 @@ void add_rtt_sample(const Stack& stack, Tcb& tcb, uint64_t sample_us) {
     tcb.srtt_us = static_cast<uint32_t>(std::max<uint64_t>((7ULL * tcb.srtt_us + r) / 8, 1));
   }
   const Micros rto = tcb.srtt_us + std::max<Micros>(kClockGranularity, 4ULL * tcb.rttvar_us);
-  tcb.rto_us = static_cast<uint32_t>(
-      std::clamp(rto, stack.config.rto_min_us, stack.config.rto_max_us));
+  tcb.rto_us =
+      static_cast<uint32_t>(std::clamp(rto, stack.config.rto_min_us, stack.config.rto_max_us));
   tcb.backoff = 0;  // Karn: only a valid sample ends the backoff
 }
 
 bool process_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
                  InputResult& result) {
   bool fin_acked = false;
-  if (tcb.persist && seq_leq(tcb.snd_una, segment.ack)) {  // an answer, and it says what the window is: the probe can wait again
+  // An answer, and it says what the window is: the probe can wait again.
+  if (tcb.persist && seq_leq(tcb.snd_una, segment.ack)) {
     tcb.unanswered_since = now;
     arm(stack, tcb, now);
   }

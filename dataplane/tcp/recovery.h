@@ -7,8 +7,8 @@
 
 namespace sluice::tcp {
 
-// RFC 9293 3.10.7.4, fifth, from ESTABLISHED on; the ACK is within [snd_una - max_snd_wnd, snd_max].
-// Returns whether our FIN was acknowledged by it.
+// RFC 9293 3.10.7.4, fifth, from ESTABLISHED on; the ACK is within [snd_una - max_snd_wnd,
+// snd_max]. Returns whether our FIN was acknowledged by it.
 bool process_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
                  InputResult& result);
 // The handshake is done: first windows, first RTO.

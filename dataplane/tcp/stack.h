@@ -28,10 +28,10 @@ struct TcpConfig {
   uint32_t receive_limit_bytes = abi::kReceiveLimitBytes;
   uint32_t send_limit_bytes = abi::kSendLimitBytes;
 
-  Micros rto_initial_us = 1 * kSecond;  // RFC 6298 2.1
-  Micros rto_min_us = 200'000;          // RFC 6298 2.4 says 1 s; 200 ms is what everyone runs
-  Micros rto_max_us = 60 * kSecond;     // RFC 6298 2.5
-  Micros delayed_ack_us = 40'000;       // RFC 9293 3.8.6.3: below 500 ms
+  Micros rto_initial_us = 1 * kSecond;       // RFC 6298 2.1
+  Micros rto_min_us = 200'000;               // RFC 6298 2.4 says 1 s; 200 ms is what everyone runs
+  Micros rto_max_us = 60 * kSecond;          // RFC 6298 2.5
+  Micros delayed_ack_us = 40'000;            // RFC 9293 3.8.6.3: below 500 ms
   Micros user_timeout_us = 100 * kSecond;    // RFC 9293 3.8.3: R2 is at least 100 s
   Micros connect_timeout_us = 10 * kSecond;  // until the handshake is done, active open
   Micros time_wait_us = 60 * kSecond;        // 2 MSL
@@ -57,7 +57,7 @@ struct SmallBuffer {
 
 // Where small buffers come from. Without `take` nothing is copied together.
 struct SmallBufferPool {
-  SmallBuffer* (*take)(void* context) = nullptr;  // one reference; null when none is free
+  SmallBuffer* (*take)(void* context) = nullptr;       // one reference; null when none is free
   void (*release)(net::BufferOwner* owner) = nullptr;  // as in every owner that take returns
   void* context = nullptr;
 };

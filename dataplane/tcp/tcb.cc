@@ -16,16 +16,26 @@ constexpr uint8_t kMaxWindowScale = 14;         // RFC 7323 2.3
 // The successors of each state; RFC 9293 3.3.2, figure 5. Closed is always allowed.
 bool is_transition(State from, State to) {
   switch (from) {
-    case State::Closed: return to == State::SynSent || to == State::SynReceived;
-    case State::SynSent: return to == State::SynReceived || to == State::Established;
-    case State::SynReceived: return to == State::Established;
-    case State::Established: return to == State::FinWait1 || to == State::CloseWait;
-    case State::FinWait1: return to == State::FinWait2 || to == State::Closing;
-    case State::FinWait2: return to == State::TimeWait;
-    case State::CloseWait: return to == State::LastAck;
-    case State::Closing: return to == State::TimeWait;
-    case State::LastAck: return false;
-    case State::TimeWait: return false;
+    case State::Closed:
+      return to == State::SynSent || to == State::SynReceived;
+    case State::SynSent:
+      return to == State::SynReceived || to == State::Established;
+    case State::SynReceived:
+      return to == State::Established;
+    case State::Established:
+      return to == State::FinWait1 || to == State::CloseWait;
+    case State::FinWait1:
+      return to == State::FinWait2 || to == State::Closing;
+    case State::FinWait2:
+      return to == State::TimeWait;
+    case State::CloseWait:
+      return to == State::LastAck;
+    case State::Closing:
+      return to == State::TimeWait;
+    case State::LastAck:
+      return false;
+    case State::TimeWait:
+      return false;
   }
   return false;
 }
@@ -34,28 +44,44 @@ bool is_transition(State from, State to) {
 
 const char* to_string(State state) {
   switch (state) {
-    case State::Closed: return "Closed";
-    case State::SynSent: return "SynSent";
-    case State::SynReceived: return "SynReceived";
-    case State::Established: return "Established";
-    case State::FinWait1: return "FinWait1";
-    case State::FinWait2: return "FinWait2";
-    case State::CloseWait: return "CloseWait";
-    case State::Closing: return "Closing";
-    case State::LastAck: return "LastAck";
-    case State::TimeWait: return "TimeWait";
+    case State::Closed:
+      return "Closed";
+    case State::SynSent:
+      return "SynSent";
+    case State::SynReceived:
+      return "SynReceived";
+    case State::Established:
+      return "Established";
+    case State::FinWait1:
+      return "FinWait1";
+    case State::FinWait2:
+      return "FinWait2";
+    case State::CloseWait:
+      return "CloseWait";
+    case State::Closing:
+      return "Closing";
+    case State::LastAck:
+      return "LastAck";
+    case State::TimeWait:
+      return "TimeWait";
   }
   return "?";
 }
 
 const char* to_string(CloseCause cause) {
   switch (cause) {
-    case CloseCause::None: return "None";
-    case CloseCause::Finished: return "Finished";
-    case CloseCause::PeerReset: return "PeerReset";
-    case CloseCause::Timeout: return "Timeout";
-    case CloseCause::Refused: return "Refused";
-    case CloseCause::LocalAbort: return "LocalAbort";
+    case CloseCause::None:
+      return "None";
+    case CloseCause::Finished:
+      return "Finished";
+    case CloseCause::PeerReset:
+      return "PeerReset";
+    case CloseCause::Timeout:
+      return "Timeout";
+    case CloseCause::Refused:
+      return "Refused";
+    case CloseCause::LocalAbort:
+      return "LocalAbort";
   }
   return "?";
 }

@@ -16,7 +16,15 @@
 namespace sluice::tcp {
 
 enum class State : uint8_t {
-  Closed, SynSent, SynReceived, Established, FinWait1, FinWait2, CloseWait, Closing, LastAck,
+  Closed,
+  SynSent,
+  SynReceived,
+  Established,
+  FinWait1,
+  FinWait2,
+  CloseWait,
+  Closing,
+  LastAck,
   TimeWait,
 };
 const char* to_string(State state);
@@ -48,9 +56,9 @@ struct Tcb {
   State state = State::Closed;
   CloseCause close_cause = CloseCause::None;
 
-  uint8_t snd_wscale = 0;  // shift of the windows we receive; RFC 7323 2
-  uint8_t rcv_wscale = 0;  // shift of the windows we send
-  uint16_t mss = 0;        // most we send in a segment, options included; RFC 9293 3.7.1
+  uint8_t snd_wscale = 0;           // shift of the windows we receive; RFC 7323 2
+  uint8_t rcv_wscale = 0;           // shift of the windows we send
+  uint16_t mss = 0;                 // most we send in a segment, options included; RFC 9293 3.7.1
   uint16_t peer_segment_bytes = 0;  // largest payload seen, at most our MSS: a "full segment"
 
   // Negotiated.
@@ -123,7 +131,7 @@ struct Tcb {
   // Moments.
   Micros unanswered_since = 0;  // the peer owes an acknowledgement since then
   Micros received_at = 0;
-  Micros sent_at = 0;  // last data segment
+  Micros sent_at = 0;      // last data segment
   Micros rtt_started = 0;  // of the timed segment, or the latest retransmission
 
   // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.

@@ -1,9 +1,9 @@
 // Job: answer for connections that have ended on our side first, so that their flows, buffers and
 // timers are free at once.
 //
-// Entries stand in a ring in the order in which they came; as all rest equally long, the oldest ends
-// first and expiry looks at one end. An entry that is reused early stays in the ring as dead until
-// its turn. Lookup goes through hash chains of indices; the hash is keyed.
+// Entries stand in a ring in the order in which they came; as all rest equally long, the oldest
+// ends first and expiry looks at one end. An entry that is reused early stays in the ring as dead
+// until its turn. Lookup goes through hash chains of indices; the hash is keyed.
 #include "tcp/time_wait.h"
 
 #include <algorithm>
@@ -128,7 +128,7 @@ bool TimeWaitTable::input(Stack& stack, const net::Segment& segment, Micros now,
     return true;
   }
   const uint32_t end = segment.seq + segment.sequence_length();
-  if (end == segment.seq) return true;  // a pure ACK: nothing to say
+  if (end == segment.seq) return true;                             // a pure ACK: nothing to say
   if ((segment.flags & net::kFin) != 0 && end == entry.rcv_nxt) {  // the wait begins anew
     remove(stack, index);
     entry.begun_ms = milliseconds(now);

@@ -19,9 +19,9 @@ struct TimeWaitReuse {
 };
 
 enum class TimeWaitAnswer : uint8_t {
-  None,     // drop the segment
-  Reply,    // send the reply
-  Ended,    // the entry is gone: an acceptable new SYN came; treat it as if there had been none
+  None,   // drop the segment
+  Reply,  // send the reply
+  Ended,  // the entry is gone: an acceptable new SYN came; treat it as if there had been none
 };
 
 class TimeWaitTable {
@@ -53,8 +53,8 @@ class TimeWaitTable {
     uint32_t snd_nxt;
     uint32_t rcv_nxt;
     uint32_t ts_recent;
-    uint32_t begun_ms;      // modulo 2^32
-    uint32_t next;          // of the same bucket
+    uint32_t begun_ms;  // modulo 2^32
+    uint32_t next;      // of the same bucket
     uint32_t live : 1;
     uint32_t timestamps : 1;
   };

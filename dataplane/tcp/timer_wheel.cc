@@ -1,8 +1,8 @@
 // A node stands on the level of the highest 6-bit digit in which its tick differs from the wheel's,
 // in the slot that this digit names. So everything on a level lies in front of the wheel's hand,
-// lower levels fire before higher ones, and the next event is the lowest occupied slot of the lowest
-// occupied level: one bit scan a level, nothing is ticked through. When the hand enters a slot of a
-// higher level its nodes are dealt out again below.
+// lower levels fire before higher ones, and the next event is the lowest occupied slot of the
+// lowest occupied level: one bit scan a level, nothing is ticked through. When the hand enters a
+// slot of a higher level its nodes are dealt out again below.
 //
 // Eight digits of 512 us reach further than any uptime; nothing wraps.
 #include "tcp/timer_wheel.h"

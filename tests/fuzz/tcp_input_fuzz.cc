@@ -1,6 +1,6 @@
-// A connection fed with segments that the fuzzer composes around the connection's own numbers, mixed
-// with what its owner does and with time. Invariants are checked after every step, and at the end
-// every node and buffer must have come back.
+// A connection fed with segments that the fuzzer composes around the connection's own numbers,
+// mixed with what its owner does and with time. Invariants are checked after every step, and at the
+// end every node and buffer must have come back.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -7,155 +7,18 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <sstream>
-#include <stdexcept>
 
 #include "../sim/testbed.h"
 #include "abi/counters.h"
+#include "row.h"
 
 namespace sluice::testbed {
 namespace {
 
 using tcp::Micros;
 
-struct ScriptError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 uint8_t pattern(uint32_t position) {
   return static_cast<uint8_t>(position * 7 + (position >> 8) + 3);
-}
-
-// A segment as a line says it; numbers relative.
-struct Row {
-  bool none = false;
-  uint8_t flags = 0;
-  uint32_t start = 0;
-  uint32_t length = 0;
-  std::optional<uint32_t> ack;
-  std::optional<uint32_t> window;
-  bool has_options = false;
-  net::TcpOptions options;
-  bool no_timestamps = false;
-  std::optional<uint32_t> timestamp;
-};
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(word);
-  return words;
-}
-
-uint32_t number(const std::string& text) {
-  size_t used = 0;
-  const unsigned long value = std::stoul(text, &used);
-  if (used != text.size()) throw ScriptError("not a number: " + text);
-  return static_cast<uint32_t>(value);
-}
-
-std::pair<uint32_t, uint32_t> number_pair(const std::string& text) {
-  const size_t colon = text.find(':');
-  if (colon == std::string::npos) throw ScriptError("not A:B: " + text);
-  return {number(text.substr(0, colon)), number(text.substr(colon + 1))};
-}
-
-uint8_t parse_flags(const std::string& text) {
-  static const std::map<char, uint8_t> kLetters = {{'S', net::kSyn}, {'F', net::kFin},
-                                                   {'R', net::kRst}, {'P', net::kPsh},
-                                                   {'U', net::kUrg}, {'.', net::kAck}};
-  uint8_t flags = 0;
-  for (char letter : text) {
-    if (letter == '-') continue;
-    const auto found = kLetters.find(letter);
-    if (found == kLetters.end()) throw ScriptError("flags: " + text);
-    flags |= found->second;
-  }
-  return flags;
-}
-
-void parse_options(const std::string& text, Row& row) {
-  row.has_options = true;
-  std::istringstream stream(text);
-  for (std::string item; std::getline(stream, item, ',');) {
-    const std::vector<std::string> words = words_of(item);
-    if (words.empty()) continue;
-    if (words[0] == "mss") {
-      row.options.mss = static_cast<uint16_t>(number(words.at(1)));
-    } else if (words[0] == "ws") {
-      row.options.has_window_scale = true;
-      row.options.window_scale = static_cast<uint8_t>(number(words.at(1)));
-    } else if (words[0] == "sackok") {
-      row.options.sack_permitted = true;
-    } else if (words[0] == "ts") {
-      row.options.has_timestamps = true;
-      if (words.size() > 1) row.timestamp = number(words[1]);
-    } else if (words[0] == "nots") {
-      row.no_timestamps = true;
-    } else if (words[0] == "sack") {
-      for (size_t i = 1; i < words.size(); ++i) {
-        const auto [start, end] = number_pair(words[i]);
-        row.options.sack.at(row.options.sack_count++) = {start, end};
-      }
-    } else {
-      throw ScriptError("option: " + item);
-    }
-  }
-}
-
-Row parse_row(std::string line) {
-  Row row;
-  const size_t open = line.find('<', 1);
-  if (open != std::string::npos) {
-    const size_t close = line.find('>', open);
-    if (close == std::string::npos) throw ScriptError("options without an end");
-    parse_options(line.substr(open + 1, close - open - 1), row);
-    line.resize(open);
-  }
-  const std::vector<std::string> words = words_of(line);
-  if (words.size() == 2 && words[1] == "none") {
-    row.none = true;
-    return row;
-  }
-  row.flags = parse_flags(words.at(1));
-  const std::string& range = words.at(2);
-  const size_t bracket = range.find('(');
-  if (bracket == std::string::npos || range.back() != ')') throw ScriptError("range: " + range);
-  const auto [start, end] = number_pair(range.substr(0, bracket));
-  row.start = start;
-  row.length = number(range.substr(bracket + 1, range.size() - bracket - 2));
-  if (start + row.length != end) throw ScriptError("range does not add up: " + range);
-  for (size_t i = 3; i + 1 < words.size(); i += 2) {
-    if (words[i] == "ack") {
-      row.ack = number(words[i + 1]);
-    } else if (words[i] == "win") {
-      row.window = number(words[i + 1]);
-    } else {
-      throw ScriptError("unknown: " + words[i]);
-    }
-  }
-  return row;
-}
-
-std::string describe(const net::Segment& segment, uint32_t length, uint32_t iss, uint32_t irs) {
-  std::ostringstream out;
-  for (const auto& [letter, flag] : {std::pair{'S', net::kSyn}, {'F', net::kFin}, {'R', net::kRst},
-                                     {'P', net::kPsh}, {'.', net::kAck}}) {
-    if ((segment.flags & flag) != 0) out << letter;
-  }
-  const uint32_t seq = segment.seq - iss;
-  out << ' ' << seq << ':' << seq + length << '(' << length << ") ack " << segment.ack - irs
-      << " win " << segment.window << " <";
-  const net::TcpOptions& options = segment.options;
-  if (options.mss != 0) out << "mss " << options.mss << ',';
-  if (options.has_window_scale) out << "ws " << int{options.window_scale} << ',';
-  if (options.sack_permitted) out << "sackok,";
-  if (options.has_timestamps) out << "ts " << options.tsecr << ',';
-  for (uint32_t i = 0; i < options.sack_count; ++i) {
-    out << "sack " << options.sack[i].start - irs << ':' << options.sack[i].end - irs << ',';
-  }
-  out << '>';
-  return out.str();
 }
 
 class Runner {
@@ -186,6 +49,7 @@ class Runner {
   uint32_t nodes_ = 4096;
   uint32_t truesize_ = 2304;
   uint32_t piece_ = 65535;
+  bool ack_small_ = false;
   std::optional<uint32_t> isn_;
   std::unique_ptr<Host> host_;
   std::unique_ptr<tcp::Listener> listener_;
@@ -208,24 +72,44 @@ void Runner::open() {
 void Runner::set(const std::string& key, uint32_t value) {
   const Micros micros = Micros{value} * 1000;
   require(!host_, "set after opening");
-  if (key == "receive_limit") config_.receive_limit_bytes = value;
-  else if (key == "send_limit") config_.send_limit_bytes = value;
-  else if (key == "mtu") config_.mtu_bytes = value;
-  else if (key == "tso") config_.tso_bytes = value;
-  else if (key == "keepalive_ms") config_.keepalive_idle_us = micros;
-  else if (key == "keepalive_interval_ms") config_.keepalive_interval_us = micros;
-  else if (key == "keepalive_probes") config_.keepalive_probes = static_cast<uint8_t>(value);
-  else if (key == "user_timeout_ms") config_.user_timeout_us = micros;
-  else if (key == "connect_timeout_ms") config_.connect_timeout_us = micros;
-  else if (key == "time_wait_ms") config_.time_wait_us = micros;
-  else if (key == "fin_wait2_ms") config_.fin_wait2_us = micros;
-  else if (key == "nodes") nodes_ = value;
-  else if (key == "isn") isn_ = value;
-  else if (key == "peer_isn") irs_ = value;
-  else if (key == "start_ms") now_ = micros;
-  else if (key == "truesize") truesize_ = value;
-  else if (key == "piece") piece_ = value;
-  else throw ScriptError("unknown setting: " + key);
+  if (key == "receive_limit")
+    config_.receive_limit_bytes = value;
+  else if (key == "send_limit")
+    config_.send_limit_bytes = value;
+  else if (key == "mtu")
+    config_.mtu_bytes = value;
+  else if (key == "tso")
+    config_.tso_bytes = value;
+  else if (key == "keepalive_ms")
+    config_.keepalive_idle_us = micros;
+  else if (key == "keepalive_interval_ms")
+    config_.keepalive_interval_us = micros;
+  else if (key == "keepalive_probes")
+    config_.keepalive_probes = static_cast<uint8_t>(value);
+  else if (key == "user_timeout_ms")
+    config_.user_timeout_us = micros;
+  else if (key == "connect_timeout_ms")
+    config_.connect_timeout_us = micros;
+  else if (key == "time_wait_ms")
+    config_.time_wait_us = micros;
+  else if (key == "fin_wait2_ms")
+    config_.fin_wait2_us = micros;
+  else if (key == "ack_small")
+    ack_small_ = value != 0;
+  else if (key == "nodes")
+    nodes_ = value;
+  else if (key == "isn")
+    isn_ = value;
+  else if (key == "peer_isn")
+    irs_ = value;
+  else if (key == "start_ms")
+    now_ = micros;
+  else if (key == "truesize")
+    truesize_ = value;
+  else if (key == "piece")
+    piece_ = value;
+  else
+    throw ScriptError("unknown setting: " + key);
 }
 
 void Runner::flush() {
@@ -242,11 +126,12 @@ void Runner::flush() {
 }
 
 void Runner::pass(Micros duration) {
-  require(sent_.empty(), "was sent before time passed: " +
-                             (sent_.empty() ? "" : describe(sent_.front().header,
-                                                            static_cast<uint32_t>(
-                                                                sent_.front().payload.size()),
-                                                            iss_, irs_)));
+  require(sent_.empty(),
+          "was sent before time passed: " +
+              (sent_.empty()
+                   ? ""
+                   : describe(sent_.front().header,
+                              static_cast<uint32_t>(sent_.front().payload.size()), iss_, irs_)));
   const Micros end = now_ + duration;
   while (opened_ && !blocked_ && tcp::tcp_poll_at(host_->tcb) <= end) {
     now_ = std::max(now_, tcp::tcp_poll_at(host_->tcb));
@@ -317,12 +202,12 @@ void Runner::take(const tcp::InputResult& result, const WireSegment& wire) {
 void Runner::expect(const Row& row) {
   flush();
   if (row.none) {
-    require(sent_.empty(), "sent: " + (sent_.empty()
-                                           ? std::string()
-                                           : describe(sent_.front().header,
-                                                      static_cast<uint32_t>(
-                                                          sent_.front().payload.size()),
-                                                      iss_, irs_)));
+    require(sent_.empty(),
+            "sent: " +
+                (sent_.empty()
+                     ? std::string()
+                     : describe(sent_.front().header,
+                                static_cast<uint32_t>(sent_.front().payload.size()), iss_, irs_)));
     return;
   }
   require(!sent_.empty(), "nothing was sent");
@@ -331,8 +216,9 @@ void Runner::expect(const Row& row) {
   try {
     compare(row, wire);
   } catch (const ScriptError& error) {
-    throw ScriptError(std::string(error.what()) + "; sent: " +
-                      describe(wire.header, static_cast<uint32_t>(wire.payload.size()), iss_, irs_));
+    throw ScriptError(
+        std::string(error.what()) +
+        "; sent: " + describe(wire.header, static_cast<uint32_t>(wire.payload.size()), iss_, irs_));
   }
 }
 
@@ -386,9 +272,9 @@ void Runner::read(uint32_t length) {
 
 void Runner::expect_result(const std::vector<std::string>& words) {
   const std::map<std::string, bool> actual = {
-      {"readable", seen_.readable},     {"writable", seen_.writable},
-      {"connected", seen_.connected},   {"peer_finished", seen_.peer_finished},
-      {"time_wait", seen_.time_wait},   {"closed", seen_.closed},
+      {"readable", seen_.readable},        {"writable", seen_.writable},
+      {"connected", seen_.connected},      {"peer_finished", seen_.peer_finished},
+      {"time_wait", seen_.time_wait},      {"closed", seen_.closed},
       {"answer_reset", seen_.answer_reset}};
   for (const auto& [name, value] : actual) {
     bool wanted = false;
@@ -402,7 +288,7 @@ void Runner::call(const std::vector<std::string>& words) {
   const std::string& verb = words[0];
   const std::string argument = words.size() > 1 ? words[1] : "";
   if (verb == "set") {
-    set(argument, number(words.at(2)));
+    set(argument, parse_number(words.at(2)));
     return;
   }
   open();
@@ -411,15 +297,16 @@ void Runner::call(const std::vector<std::string>& words) {
   if (verb == "connect") {
     tcp::tcp_connect(stack, tcb, default_tuple(), now_);
     if (isn_) tcb.iss = tcb.snd_una = tcb.snd_nxt = tcb.snd_max = *isn_;
+    tcb.ack_small = ack_small_;
     iss_ = tcb.iss;
     opened_ = true;
     flush();
   } else if (verb == "listen") {
     listener_ = std::make_unique<tcp::Listener>(host_->config, stack.secrets);
   } else if (verb == "send") {
-    send(number(argument));
+    send(parse_number(argument));
   } else if (verb == "read") {
-    read(number(argument));
+    read(parse_number(argument));
   } else if (verb == "fin") {
     tcp::tcp_send_fin(stack, tcb);
     flush();
@@ -435,7 +322,7 @@ void Runner::call(const std::vector<std::string>& words) {
     require(argument == to_string(tcb.close_cause),
             std::string("cause is ") + to_string(tcb.close_cause));
   } else if (verb == "readable") {
-    require(tcb.receive.readable_bytes() == number(argument),
+    require(tcb.receive.readable_bytes() == parse_number(argument),
             "readable is " + std::to_string(tcb.receive.readable_bytes()));
   } else if (verb == "result") {
     expect_result(words);
@@ -443,7 +330,7 @@ void Runner::call(const std::vector<std::string>& words) {
     for (uint16_t i = 0; i < abi::kCounters; ++i) {
       if (argument != abi::kCounterInfo[i].name) continue;
       const uint64_t value = host_->counters.get(static_cast<abi::Counter>(i));
-      require(value == number(words.at(2)), argument + " is " + std::to_string(value));
+      require(value == parse_number(words.at(2)), argument + " is " + std::to_string(value));
       return;
     }
     throw ScriptError("unknown counter: " + argument);

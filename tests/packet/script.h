@@ -4,7 +4,8 @@
 //
 //   set KEY VALUE            config, before opening: receive_limit, mtu, tso, keepalive_ms,
 //                            user_timeout_ms, connect_timeout_ms, time_wait_ms, nodes, isn (ours),
-//                            peer_isn, start_ms, truesize, piece (bytes that one `send` slice has)
+//                            peer_isn, start_ms, truesize, piece (bytes that one `send` slice
+//                            has), ack_small (Tcb::ack_small, active open)
 //   connect | listen         active open; passive, by cookie
 //   send N | read N | fin | abort
 //   < FLAGS A:B(N) [ack K] [win W] [<OPTIONS>]    a segment from the peer

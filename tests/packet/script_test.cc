@@ -34,7 +34,8 @@ class Packet : public testing::TestWithParam<Named> {};
 TEST_P(Packet, Script) {
   const Named& named = GetParam();
   const std::string problem = run_script(named.script);
-  EXPECT_TRUE(problem.empty()) << named.file << ".pkt, \"" << named.script.name << "\", " << problem;
+  EXPECT_TRUE(problem.empty()) << named.file << ".pkt, \"" << named.script.name << "\", "
+                               << problem;
 }
 
 INSTANTIATE_TEST_SUITE_P(Scripts, Packet, testing::ValuesIn(all_scripts()),

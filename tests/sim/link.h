@@ -1,5 +1,5 @@
-// A simulated wire between two hosts: delay, rate, queue, loss, reordering, duplication, corruption.
-// Everything random comes from one seed.
+// A simulated wire between two hosts: delay, rate, queue, loss, reordering, duplication,
+// corruption. Everything random comes from one seed.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,9 @@ namespace sluice::testbed {
 
 struct LinkSettings {
   tcp::Micros delay_us = 1000;
-  tcp::Micros jitter_us = 0;         // added at random: reorders when large
-  uint64_t bytes_per_second = 0;     // 0: infinite
-  uint32_t queue_bytes = 200'000;    // in front of the rate
+  tcp::Micros jitter_us = 0;       // added at random: reorders when large
+  uint64_t bytes_per_second = 0;   // 0: infinite
+  uint32_t queue_bytes = 200'000;  // in front of the rate
   double loss = 0;
   double burst_loss = 0;  // chance that a lost packet begins an outage
   double duplicate = 0;

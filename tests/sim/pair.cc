@@ -68,7 +68,8 @@ Pair::Pair(const PairSettings& settings)
     sides_[i].link = std::make_unique<Link>(settings.link[i], random_);
     sides_[i].read_at = sides_[i].write_at = now_;
   }
-  listener_ = std::make_unique<tcp::Listener>(sides_[1].host->config, sides_[1].host->stack.secrets);
+  listener_ =
+      std::make_unique<tcp::Listener>(sides_[1].host->config, sides_[1].host->stack.secrets);
 }
 
 void Pair::open(uint32_t number) {
@@ -189,9 +190,9 @@ void Pair::write(uint32_t number) {
   while (has_bytes_to_send(number)) {
     const uint32_t space = tcp::tcp_send_space_bytes(host.stack, host.tcb);
     if (space < 128) return;
-    const uint64_t length = std::min<uint64_t>(
-        {app.total_bytes - side.outcome.sent_bytes, random_.between(1, app.chunk_bytes), space - 64,
-         sizeof buffer});
+    const uint64_t length =
+        std::min<uint64_t>({app.total_bytes - side.outcome.sent_bytes,
+                            random_.between(1, app.chunk_bytes), space - 64, sizeof buffer});
     for (uint64_t i = 0; i < length; ++i) {
       buffer[i] = stream_byte(number, side.outcome.sent_bytes + i);
     }
@@ -254,7 +255,8 @@ void Pair::judge(Outcome& outcome) {
   outcome.complete = true;
   for (uint32_t i = 0; i < 2; ++i) {
     const SideOutcome& side = outcome.side[i];
-    const bool whole = side.received_bytes == settings_.app[1 - i].total_bytes && side.peer_finished;
+    const bool whole =
+        side.received_bytes == settings_.app[1 - i].total_bytes && side.peer_finished;
     const bool finished = side.state == State::TimeWait || side.cause == CloseCause::Finished;
     if (finished && !whole && settings_.link[1 - i].mangle == 0) {
       fail("side " + std::to_string(i) + " finished without all bytes");

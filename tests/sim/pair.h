@@ -10,12 +10,12 @@
 namespace sluice::testbed {
 
 struct AppSettings {
-  uint32_t total_bytes = 0;      // to send, then FIN
-  uint32_t chunk_bytes = 16384;  // at most, of one tcp_send
-  uint32_t read_bytes = 65536;   // at most, at a time
-  tcp::Micros read_pause_us = 0;   // between reads; 0: at once
-  tcp::Micros stall_at_us = 0;     // stops reading then,
-  tcp::Micros stall_for_us = 0;    // for so long
+  uint32_t total_bytes = 0;       // to send, then FIN
+  uint32_t chunk_bytes = 16384;   // at most, of one tcp_send
+  uint32_t read_bytes = 65536;    // at most, at a time
+  tcp::Micros read_pause_us = 0;  // between reads; 0: at once
+  tcp::Micros stall_at_us = 0;    // stops reading then,
+  tcp::Micros stall_for_us = 0;   // for so long
   tcp::Micros write_pause_us = 0;
   uint32_t abort_after_bytes = 0;  // 0: never; otherwise tcp_abort once so many were received
 };
@@ -47,7 +47,7 @@ struct SideOutcome {
 };
 
 struct Outcome {
-  std::string problem;  // empty: bytes equal or a clean reset, everything returned
+  std::string problem;    // empty: bytes equal or a clean reset, everything returned
   bool complete = false;  // both directions whole, both sides finished
   SideOutcome side[2];
   tcp::Micros duration_us = 0;

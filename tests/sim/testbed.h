@@ -1,6 +1,6 @@
-// What TCP tests stand on: counted buffers, small buffers, a stack with its connection, and segments
-// that are copied as a wire would copy them. Everything counts what it hands out, so that a test can
-// ask whether all of it came back.
+// What TCP tests stand on: counted buffers, small buffers, a stack with its connection, and
+// segments that are copied as a wire would copy them. Everything counts what it hands out, so that
+// a test can ask whether all of it came back.
 #pragma once
 
 #include <algorithm>
@@ -142,7 +142,9 @@ struct Host {
   tcp::Tcb tcb;
 
   explicit Host(const tcp::TcpConfig& settings, uint32_t node_count = 4096, uint8_t seed = 1)
-      : config(settings), nodes(node_count), small(512, 2048),
+      : config(settings),
+        nodes(node_count),
+        small(512, 2048),
         stack{config, nodes, counters, small.hook(), {}} {
     stack.secrets.isn.fill(seed);
     stack.secrets.timestamp.fill(static_cast<uint8_t>(seed + 1));
@@ -158,7 +160,8 @@ struct Host {
     segment.payload.clear();
     constexpr uint32_t kPiece = 2048;
     for (uint32_t at = 0; at < wire.payload.size(); at += kPiece) {
-      const auto length = std::min<uint32_t>(kPiece, static_cast<uint32_t>(wire.payload.size()) - at);
+      const auto length =
+          std::min<uint32_t>(kPiece, static_cast<uint32_t>(wire.payload.size()) - at);
       segment.payload.append(
           buffers.make(wire.payload.data() + at, length, std::max(truesize_bytes, length)));
     }

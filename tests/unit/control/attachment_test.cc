@@ -62,7 +62,9 @@ struct Attaching {
   std::vector<uint32_t> epochs;
   int detached = 0;
   std::string fatal;
-  Attacher attacher{*loop, path, 2,
+  Attacher attacher{*loop,
+                    path,
+                    2,
                     {[this](const AttachmentPtr& attachment) {
                        epochs.push_back(attachment->region.epoch());
                        step();
@@ -84,9 +86,8 @@ struct Attaching {
 TEST(Attachment, WaitsForTheDataplane) {
   Attaching attaching;
   std::unique_ptr<FakeDataplane> dataplane;
-  attaching.loop->at(Loop::now_us() + 250'000, [&] {
-    dataplane = std::make_unique<FakeDataplane>(attaching.path);
-  });
+  attaching.loop->at(Loop::now_us() + 250'000,
+                     [&] { dataplane = std::make_unique<FakeDataplane>(attaching.path); });
   attaching.run();
   ASSERT_EQ(attaching.epochs.size(), 1U);
   EXPECT_EQ(attaching.attacher.current()->region.shape().workers, 2U);
@@ -136,8 +137,7 @@ TEST(Attachment, AnotherVersionIsFatal) {
     abi::AttachReply reply;
     reply.abi_version = abi::kAbiVersion + 1;
     reply.status = static_cast<uint32_t>(abi::AttachStatus::WrongVersion);
-    EXPECT_EQ(send(connection.get(), &reply, sizeof reply, 0),
-              static_cast<ssize_t>(sizeof reply));
+    EXPECT_EQ(send(connection.get(), &reply, sizeof reply, 0), static_cast<ssize_t>(sizeof reply));
   });
   attaching.run();
   dataplane.join();

@@ -40,7 +40,9 @@ TEST(HostName, Normalise) {
       {"a b", ""},
       {"a/b", ""},
       {std::string("a\0b", 3), ""},
-      {"b\xc3\xbc" "cher.de", ""},
+      {"b\xc3\xbc"
+       "cher.de",
+       ""},
       {"10.0.0.1", ""},
       {"*.a", ""},
       {std::string(254, 'a'), ""},

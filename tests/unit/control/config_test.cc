@@ -149,8 +149,7 @@ TEST(Config, ErrorsNameThePlaceAndTheRemedy) {
       {host("backend = \"files\"", "backend = \"fils\""), "backend = \"fils\"", "files"},
       {host("default = true", "default = 1"), "default = 1", ""},
       {host("default = true", "alpn = [\"h2\", \"h2\"]\ndefault = true"), "alpn", "twice"},
-      {host("default = true",
-            "default = true\nbackend_by_alpn = { h2 = \"files-h2c\" }"),
+      {host("default = true", "default = true\nbackend_by_alpn = { h2 = \"files-h2c\" }"),
        "backend_by_alpn", "not in this host's alpn"},
       {host("default = true", "default = false"), "[[host]]", "default = true"},
       {host("{ chain = \"a.pem\", key = \"a.key\" }",
@@ -170,8 +169,8 @@ TEST(Config, ErrorsNameThePlaceAndTheRemedy) {
     if (row.blamed.empty()) continue;
     const std::string text = kDataplane + row.text;
     const size_t start = text.rfind(row.blamed);
-    const auto expected = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(start),
-                                         '\n');
+    const auto expected =
+        1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(start), '\n');
     EXPECT_EQ(error.line, static_cast<uint32_t>(expected)) << error.to_string();
     EXPECT_GE(error.column, 1U);
   }

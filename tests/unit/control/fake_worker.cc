@@ -76,8 +76,7 @@ void FakeWorker::hand_over(FakeFlow& flow) {
     while (at < length) {
       abi::HandshakeBytes message;
       message.offset = static_cast<uint32_t>(flow.handed_over + at);
-      message.length =
-          static_cast<uint16_t>(std::min<size_t>(length - at, abi::kMaxChunkBytes));
+      message.length = static_cast<uint16_t>(std::min<size_t>(length - at, abi::kMaxChunkBytes));
       std::memcpy(message.bytes, record + at, message.length);
       at += message.length;
       message.record_end = at == length ? 1 : 0;
@@ -93,8 +92,7 @@ bool FakeWorker::drain() {
   abi::MessageBuffer buffer;
   bool valid = true;
   while (from_control_[1].pop(buffer) == abi::RingResult::Ok) {
-    valid = valid &&
-            abi::validate_for_worker(buffer, region_.epoch()) == abi::MessageError::None;
+    valid = valid && abi::validate_for_worker(buffer, region_.epoch()) == abi::MessageError::None;
     const auto found = flows_.find(buffer.header().flow.index);
     if (found == flows_.end()) continue;
     FakeFlow& flow = found->second;

@@ -1,5 +1,5 @@
-// A worker's ends of the rings, for tests of control: it frames the client's stream into records and
-// hands them over under credit as a worker does, and keeps what comes back.
+// A worker's ends of the rings, for tests of control: it frames the client's stream into records
+// and hands them over under credit as a worker does, and keeps what comes back.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace sluice::control::testing {
 
 struct FakeFlow {
   abi::FlowId id;
-  std::vector<uint8_t> stream;     // all the client ever sent
-  size_t handed_over = 0;          // of `stream`, in whole records
+  std::vector<uint8_t> stream;  // all the client ever sent
+  size_t handed_over = 0;       // of `stream`, in whole records
   uint32_t credit = abi::kHandshakeCreditBytes;
   std::vector<uint8_t> to_client;  // TransmitBytes not taken yet
   std::vector<uint8_t> sent;       // all TransmitBytes

@@ -1,5 +1,5 @@
-// The hand-over: after each kind of handshake the installed keys must open what the client sends and
-// seal what it can read, from the right sequence and nonce on.
+// The hand-over: after each kind of handshake the installed keys must open what the client sends
+// and seal what it can read, from the right sequence and nonce on.
 #include <gtest/gtest.h>
 
 #include "harness.h"
@@ -170,8 +170,8 @@ TEST_P(HandOver, ManyAtOnceInterleaved) {
   for (size_t i = 0; i < kClients; ++i) harness.exchange(*clients[i], *flows[i]);
 }
 
-// A client that tries 0-RTT where none is offered: its early records are skipped, and belong to what
-// the handshake consumed.
+// A client that tries 0-RTT where none is offered: its early records are skipped, and belong to
+// what the handshake consumed.
 TEST(EarlyData, IsSkipped) {
   Harness harness;
   ClientOptions options;

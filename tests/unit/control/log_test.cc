@@ -14,9 +14,9 @@ TEST(Log, TextQuotesWhatNeedsIt) {
 }
 
 TEST(Log, NobodyForgesALine) {
-  EXPECT_EQ(log::render(log::Format::Text, log::Level::Info, "m",
-                        {{"sni", "a\nb\"c\\d\x1b[0m\xff"}}),
-            "m sni=\"a\\x0ab\\\"c\\\\d\\x1b[0m\\xff\"");
+  EXPECT_EQ(
+      log::render(log::Format::Text, log::Level::Info, "m", {{"sni", "a\nb\"c\\d\x1b[0m\xff"}}),
+      "m sni=\"a\\x0ab\\\"c\\\\d\\x1b[0m\\xff\"");
 }
 
 TEST(Log, JsonIsOneObject) {

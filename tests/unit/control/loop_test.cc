@@ -101,8 +101,8 @@ TEST(Loop, CancelledOperationIsSilentAndItsBufferLives) {
   auto buffer = std::make_shared<std::array<uint8_t, 16>>();
   const std::weak_ptr<std::array<uint8_t, 16>> weak = buffer;
   bool called = false;
-  const Loop::Id id = loop->receive(pair.ends[0].get(), *buffer,
-                                    [&called, buffer](int32_t) { called = true; });
+  const Loop::Id id =
+      loop->receive(pair.ends[0].get(), *buffer, [&called, buffer](int32_t) { called = true; });
   buffer.reset();
   loop->cancel(id);
   EXPECT_FALSE(weak.expired());  // until the kernel has answered
@@ -159,9 +159,9 @@ namespace {
 // io_uring goes around seccomp: the ring itself must refuse what it is not for.
 TEST(Loop, RingOpensNoFile) {
   const auto loop = make_loop();
-  for (const uint8_t operation : {IORING_OP_OPENAT, IORING_OP_OPENAT2, IORING_OP_READ,
-                                  IORING_OP_WRITE, IORING_OP_CONNECT, IORING_OP_SOCKET,
-                                  IORING_OP_UNLINKAT, IORING_OP_TIMEOUT, IORING_OP_NOP}) {
+  for (const uint8_t operation :
+       {IORING_OP_OPENAT, IORING_OP_OPENAT2, IORING_OP_READ, IORING_OP_WRITE, IORING_OP_CONNECT,
+        IORING_OP_SOCKET, IORING_OP_UNLINKAT, IORING_OP_TIMEOUT, IORING_OP_NOP}) {
     EXPECT_EQ(LoopTestAccess::submit(*loop, operation), -EACCES) << int{operation};
   }
   EXPECT_EQ(LoopTestAccess::register_buffer(*loop), EACCES);

@@ -66,8 +66,8 @@ std::vector<uint8_t> RecordLayer::aad12(const Direction& direction, uint8_t type
                                         size_t length) const {
   std::vector<uint8_t> aad;
   append_big_endian(aad, direction.sequence);
-  aad.insert(aad.end(), {type, 3, 3, static_cast<uint8_t>(length >> 8),
-                         static_cast<uint8_t>(length)});
+  aad.insert(aad.end(),
+             {type, 3, 3, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length)});
   return aad;
 }
 
@@ -78,9 +78,8 @@ std::optional<OpenedRecord> RecordLayer::open(const std::vector<uint8_t>& record
   crypto::AeadKey key;
   if (!key.expand(provider_, suite_.aead, open_.key)) return std::nullopt;
   const std::vector<uint8_t> iv = nonce(open_, record.data() + 5);
-  const std::vector<uint8_t> aad = tls13_
-                                       ? std::vector<uint8_t>(record.begin(), record.begin() + 5)
-                                       : aad12(open_, record[0], length);
+  const std::vector<uint8_t> aad = tls13_ ? std::vector<uint8_t>(record.begin(), record.begin() + 5)
+                                          : aad12(open_, record[0], length);
   const crypto::ConstPiece piece{record.data() + prefix, static_cast<uint32_t>(length)};
   std::vector<uint8_t> plaintext(length);
   if (!crypto::open(provider_, key, crypto::Nonce(iv.data(), 12), aad, {&piece, 1},
@@ -105,14 +104,12 @@ std::vector<uint8_t> RecordLayer::seal(uint8_t type, const std::string& plaintex
   if (tls13_) inner.push_back(type);
   const size_t payload = suite_.explicit_nonce_length + inner.size() + 16;
   std::vector<uint8_t> record = {tls13_ ? uint8_t{23} : type, 3, 3,
-                                 static_cast<uint8_t>(payload >> 8),
-                                 static_cast<uint8_t>(payload)};
+                                 static_cast<uint8_t>(payload >> 8), static_cast<uint8_t>(payload)};
   if (!tls13_) append_big_endian(record, seal_.next_explicit_nonce++);
   const size_t prefix = record.size();
   const std::vector<uint8_t> iv = nonce(seal_, record.data() + 5);
-  const std::vector<uint8_t> aad = tls13_
-                                       ? std::vector<uint8_t>(record.begin(), record.begin() + 5)
-                                       : aad12(seal_, type, inner.size());
+  const std::vector<uint8_t> aad = tls13_ ? std::vector<uint8_t>(record.begin(), record.begin() + 5)
+                                          : aad12(seal_, type, inner.size());
   record.resize(prefix + inner.size() + 16);
   crypto::AeadKey key;
   if (!key.expand(provider_, suite_.aead, seal_.key)) throw std::runtime_error("no key");

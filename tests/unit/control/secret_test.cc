@@ -85,9 +85,8 @@ TEST(Secrets, AreNotLeftInMemory) {
       harness.run(client, flow);
       ASSERT_TRUE(flow.keys.has_value());
       for (const abi::DirectionKeys* keys : {&flow.keys->open, &flow.keys->seal}) {
-        const auto secret = version == TLS1_3_VERSION
-                                ? std::span(keys->secret, keys->secret_length)
-                                : std::span(keys->key, keys->key_length);
+        const auto secret = version == TLS1_3_VERSION ? std::span(keys->secret, keys->secret_length)
+                                                      : std::span(keys->key, keys->key_length);
         needles.emplace_back(secret);
         needles.push_back(hex_needle(secret));
         EXPECT_GE(count_in_memory(Needle(secret)), 1U);  // the worker's own: the scan works

@@ -1,4 +1,5 @@
-// Certificates made for a test: a CA, and leaves signed by it, as files in a directory of their own.
+// Certificates made for a test: a CA, and leaves signed by it, as files in a directory of their
+// own.
 #pragma once
 
 #include <openssl/x509.h>

@@ -27,6 +27,7 @@ Host::Host(NetSim& net, uint32_t seed)
       stack_{config, nodes_, counters_, {}, secrets_of(seed)},
       listener_(config, stack_.secrets) {
   config.time_wait_us = 1'000'000;
+  config.connect_timeout_us = 100'000'000;
 }
 
 Host::~Host() { release_all(); }

@@ -296,6 +296,53 @@ TEST(Pressure, WithoutNodesFlowsEndOrRecoverButNeverLeak) {
   }
 }
 
+// Without small buffers tiny segments hold whole packet buffers: the record waits, and comes through
+// when there are some again.
+TEST(Pressure, TinySegmentsWithoutSmallBuffersWaitAndRecover) {
+  World world;
+  TlsClient client(world);
+  establish(world, client);
+  client.peer.chunk_bytes = 20;
+  std::vector<net::RecordBuffer*> held;
+  while (net::RecordBuffer* const buffer = world.small.allocate()) held.push_back(buffer);
+  client.write(client.seal(ContentType::application_data, pattern(16'000, 1)));
+  world.client_host.pump(world.now);
+  world.run_for(5'000'000);
+  EXPECT_EQ(world.engine->flows_active(), 1U);
+  EXPECT_LE(HeapBuffer::live(), 2 * abi::kReceiveLimitBytes / 2304 + 1000);
+  for (net::RecordBuffer* buffer : held) net::release(buffer);
+  ASSERT_TRUE(world.run_until([&] { return backend_of(world).received.size() == 16'000; },
+                              120'000'000));
+  EXPECT_EQ(backend_of(world).received, pattern(16'000, 1));
+  close_both(world, client, backend_of(world));
+  world.expect_clean(CloseReason::finished);
+}
+
+// All has been queued, and the client takes it slowly for longer than the idle time: bytes do move.
+TEST(Pressure, ASlowDownloadIsNotIdle) {
+  World world({.idle_timeout_us = 3'000'000});
+  TlsClient client(world);
+  establish(world, client);
+  const Bytes down = pattern(400'000, 1);
+  client.peer.reading = false;
+  backend_of(world).write(down);
+  world.backend_host.pump(world.now);
+  for (int second = 0; second < 40; ++second) {
+    world.run_for(1'000'000);
+    client.peer.reading = true;
+    client.peer.read_bytes = 15'000;
+    world.client_host.pump(world.now);
+    client.peer.reading = false;
+  }
+  EXPECT_EQ(world.engine->flows_active(), 1U);
+  EXPECT_EQ(client.plaintext.size(), down.size());
+  EXPECT_EQ(client.plaintext, down);
+  close_both(world, client, backend_of(world));
+  client.peer.reading = true;
+  world.client_host.pump(world.now);
+  world.expect_clean(CloseReason::finished);
+}
+
 TEST(Pressure, AFullNicLosesNothing) {
   World world;
   TlsClient client(world);

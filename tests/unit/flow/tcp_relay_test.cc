@@ -146,11 +146,72 @@ TEST(TcpRelay, BackendStopsAnsweringInTheMiddle) {
 }
 
 TEST(TcpRelay, NoSourceAddressTowardsTheBackend) {
-  World world({.with_source = false});
+  World world({.sources = {}});
   Peer& client = world.connect_tcp();
   client.write(pattern(100, 1));
   world.expect_clean(CloseReason::no_backend_port);
   EXPECT_TRUE(client.reset());
+}
+
+TEST(TcpRelay, SourceIsOfTheBackendsSubnetElseTheOneWithAGateway) {
+  const abi::IpAddress other = abi::IpAddress::from_ipv4(0x0a630309);
+  abi::IpAddress ipv6;
+  ipv6.bytes[0] = 0xfd;
+  const SourceAddress far{other, 24, true};
+  const SourceAddress near{kSourceAddress, 24, false};
+  struct Row {
+    std::vector<SourceAddress> sources;
+    abi::IpAddress expected;
+  };
+  for (const Row& row : std::vector<Row>{{{far, near}, kSourceAddress},
+                                         {{near, far}, kSourceAddress},
+                                         {{{ipv6, 0, true}, far}, other}}) {
+    World world({.sources = row.sources});
+    std::vector<abi::IpAddress> used;
+    world.tap = [&](const Wire& wire) {
+      if (wire.flags == net::kSyn) used.push_back(wire.tuple.local.address);
+    };
+    world.connect_tcp();
+    world.run_for(100'000);
+    ASSERT_FALSE(used.empty());
+    EXPECT_EQ(used[0], row.expected);
+    world.engine->shutdown(world.now);
+    world.expect_clean();
+  }
+}
+
+TEST(TcpRelay, APortTowardsTheBackendNamesItsWorker) {
+  World world({.with_control = false, .core = 2, .workers = 3});
+  for (int i = 0; i < 20; ++i) world.connect_tcp();
+  world.run_for(100'000);
+  ASSERT_EQ(world.backend_host.peers.size(), 20U);
+  for (const auto& peer : world.backend_host.peers) {
+    const uint16_t port = peer->tcb.tuple.remote.port;
+    EXPECT_GE(port, kFirstBackendPort);
+    EXPECT_EQ((port - kFirstBackendPort) % 3, 2U);
+  }
+  world.engine->shutdown(world.now);
+  world.expect_clean(CloseReason::shutdown);
+}
+
+// Our FIN went first, so the tuple rests in TIME_WAIT; the client comes again from the same port.
+TEST(TcpRelay, ATupleInTimeWaitIsAcceptedAgain) {
+  World world;
+  world.backend_host.listen(kBackend, [](Peer& peer) {
+    peer.write(pattern(100, 1));
+    peer.finish = true;
+  });
+  const abi::SocketAddress from{kClientAddress, 30000};
+  for (int round = 0; round < 5; ++round) {
+    Peer& client = world.client_host.connect(from, kTcpService, world.now);
+    client.on_data = [](Peer& self) { self.finish = self.finished_by_peer; };
+    ASSERT_TRUE(world.run_until([&] { return client.closed && world.idle(); }, 30'000'000));
+    EXPECT_EQ(client.received, pattern(100, 1));
+    EXPECT_EQ(world.count(Counter::time_wait_entries), 1U);
+    world.run_for(1'500'000);
+  }
+  world.expect_clean(CloseReason::finished);
+  EXPECT_EQ(world.count(Counter::flows_opened), 5U);
 }
 
 TEST(TcpRelay, IdleConnectionEnds) {

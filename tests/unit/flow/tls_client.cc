@@ -33,8 +33,8 @@ Bytes client_hello(uint32_t length) {
 Bytes client_finished(uint32_t length) { return record(23, pattern(length, 98)); }
 
 TlsClient::TlsClient(World& in) : world(in), peer(in.connect_tls()) {
-  const abi::InstallKeys keys =
-      tls::test::make_keys(world.config.suite, peer.tcb.tuple.local.port);
+  abi::InstallKeys keys = tls::test::make_keys(world.config.suite, peer.tcb.tuple.local.port);
+  if (world.change_keys) world.change_keys(keys);
   EXPECT_TRUE(tls::install_keys(end.layer, tls::test::mirrored(keys), end.keys));
   peer.on_data = [this](Peer&) { on_data(); };
 }

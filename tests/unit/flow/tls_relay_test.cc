@@ -2,6 +2,7 @@
 // client may do to the protocol after the handshake.
 #include <gtest/gtest.h>
 
+#include "tls/limits.h"
 #include "tls_client.h"
 
 namespace sluice::flow::test {
@@ -304,7 +305,7 @@ TEST(TlsRelayEnds, BackendIsSilent) {
 }
 
 TEST(TlsRelayEnds, NoSourceAddress) {
-  World world({.max_flows = 1, .with_source = false});
+  World world({.max_flows = 1, .sources = {}});
   TlsClient client(world);
   client.shake_hands();
   ASSERT_TRUE(world.run_until([&] { return client.peer.finished_by_peer; }, 1'000'000));
@@ -490,16 +491,7 @@ TEST(TlsRelayKeys, RenegotiationIsRefusedAndTheConnectionGoesOn) {
 
 TEST(TlsRelayKeys, ClientsFragmentLimitBindsWhatIsSealed) {
   World world;
-  const auto script = world.control.on_record;
-  world.control.on_record = [&](FakeControl& from, FakeControl::Handshake& handshake) {
-    if (handshake.installed) return;
-    if (handshake.records.size() == 1) {
-      return world.toy_handshake(from, handshake);
-    }
-    abi::InstallKeys keys = world.keys_for(handshake);
-    keys.seal.fragment_limit_bytes = 512;
-    from.install(handshake, keys, static_cast<uint32_t>(handshake.stream.size()), kBackend);
-  };
+  world.change_keys = [](abi::InstallKeys& keys) { keys.seal.fragment_limit_bytes = 512; };
   TlsClient client(world);
   establish(world, client);
   backend_of(world).write(pattern(100'000, 1));
@@ -510,6 +502,46 @@ TEST(TlsRelayKeys, ClientsFragmentLimitBindsWhatIsSealed) {
   world.expect_clean(CloseReason::finished);
   EXPECT_EQ(client.plaintext, pattern(100'000, 1));
   EXPECT_GE(world.count(Counter::tls_records_sealed), 100'000U / 512);
+}
+
+TEST(TlsRelayKeys, ManyRecordsBringAKeyUpdateOfOurOwn) {
+  World world;
+  world.change_keys = [](abi::InstallKeys& keys) {
+    keys.seal.sequence = tls::kKeyUpdateAfterRecords - 2;
+    keys.seal.fragment_limit_bytes = 1000;
+  };
+  TlsClient client(world);
+  establish(world, client);
+  backend_of(world).write(pattern(100'000, 1));
+  backend_of(world).finish = true;
+  world.backend_host.pump(world.now);
+  say(world, client, client.close_notify());
+  client.finish();
+  world.expect_clean(CloseReason::finished);
+  EXPECT_EQ(client.plaintext, pattern(100'000, 1));
+  EXPECT_EQ(client.key_updates, 1U);
+  EXPECT_TRUE(client.got_close_notify);
+}
+
+// TLS 1.2 cannot change its keys: the last numbers are for the alert that says so.
+TEST(TlsRelayKeys, ASequenceAtItsEndClosesTls12) {
+  World world({.suite = 0xc030});
+  world.change_keys = [](abi::InstallKeys& keys) {
+    keys.seal.sequence = tls::kMaxSealedRecords12 - tls::kSealReserveRecords - 3;
+    keys.seal.fragment_limit_bytes = 1000;
+  };
+  TlsClient client(world);
+  establish(world, client);
+  backend_of(world).write(pattern(100'000, 1));
+  world.backend_host.pump(world.now);
+  ASSERT_TRUE(world.run_until([&] { return client.peer.finished_by_peer; }, 1'000'000));
+  EXPECT_EQ(client.plaintext.size(), 3000U);
+  EXPECT_EQ(client.alert, 80);
+  EXPECT_FALSE(client.got_close_notify);
+  client.finish();
+  world.client_host.pump(world.now);
+  world.expect_clean(CloseReason::sequence_exhausted);
+  EXPECT_TRUE(backend_of(world).reset());
 }
 
 }  // namespace

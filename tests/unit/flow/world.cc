@@ -37,7 +37,9 @@ EngineConfig engine_config(const WorldConfig& config, Micros now) {
   engine.idle_timeout_us = config.idle_timeout_us;
   engine.linger_us = config.linger_us;
   engine.listeners = {{kTlsService, Protocol::Tls, {}}, {kTcpService, Protocol::Tcp, kBackend}};
-  if (config.with_source) engine.sources = {{kSourceAddress, 24, false}};
+  engine.sources = config.sources;
+  engine.core = config.core;
+  engine.workers = config.workers;
   for (uint8_t i = 0; i < 16; ++i) engine.hash_key[i] = i;
   engine.start_us = now;
   return engine;
@@ -221,7 +223,9 @@ void World::expect_clean(abi::CloseReason only_reason, Micros limit_us) {
 }
 
 abi::InstallKeys World::keys_for(const FakeControl::Handshake& handshake) const {
-  return tls::test::make_keys(config.suite, handshake.begin.client.port);
+  abi::InstallKeys keys = tls::test::make_keys(config.suite, handshake.begin.client.port);
+  if (change_keys) change_keys(keys);
+  return keys;
 }
 
 void World::toy_handshake(FakeControl& from, FakeControl::Handshake& handshake) {

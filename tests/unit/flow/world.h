@@ -35,7 +35,9 @@ struct WorldConfig {
   Micros idle_timeout_us = 300'000'000;
   Micros linger_us = 5'000'000;
   bool with_control = true;
-  bool with_source = true;  // an own address towards the backend
+  std::vector<SourceAddress> sources = {{kSourceAddress, 24, false}};
+  uint16_t core = 0;
+  uint16_t workers = 1;
   uint16_t suite = 0x1301;
   tcp::TcpConfig tcp;
 };
@@ -105,6 +107,7 @@ class World {
   std::function<void(const Wire&)> tap;  // sees what the engine sends
   uint32_t flight_bytes = 3000;          // of the toy handshake
   uint32_t handshake_records = 2;
+  std::function<void(abi::InstallKeys&)> change_keys;  // of both ends, before a client is made
   uint32_t max_step_inputs = abi::kBurst;
 
  private:

@@ -63,8 +63,7 @@ TEST(Reassembly, AgreesWithAModel) {
       const uint32_t at = rcv_nxt - base;
       const auto byte = static_cast<uint8_t>(random());
       const net::Slice slice = fixture.host.buffers.make(&byte, 1, 100);
-      ASSERT_TRUE(
-          fixture.queue.append(fixture.host.nodes, slice, SliceNodePool::Use::InOrder));
+      ASSERT_TRUE(fixture.queue.append(fixture.host.nodes, slice, SliceNodePool::Use::InOrder));
       expected.push_back(byte);
       rcv_nxt = reassembly_deliver(fixture.host.stack, fixture.list, fixture.queue, rcv_nxt + 1);
       uint32_t next = at + 1;
