@@ -1,6 +1,6 @@
 // One life of control at a time. attach: region and wake sockets are made (abi/attach), then each
-// worker's slot points at them. detach: each slot is cleared and the region is unmapped only when every
-// worker has said that it let go, so no worker ever touches a region that is not there.
+// worker's slot points at them. detach: each slot is cleared and the region is unmapped only when
+// every worker has said that it let go, so no worker ever touches a region that is not there.
 #include "control_link.h"
 
 #include <sys/random.h>
@@ -29,9 +29,8 @@ int ControlLink::connection_fd() const {
 void ControlLink::accept(std::string& event) {
   auto life = std::make_unique<ControlLife>();
   std::string message;
-  const auto result =
-      abi::accept_attach(listener_.get(), static_cast<uint32_t>(workers_.size()), epoch_ + 1,
-                         life_ != nullptr, life->attached, message);
+  const auto result = abi::accept_attach(listener_.get(), static_cast<uint32_t>(workers_.size()),
+                                         epoch_ + 1, life_ != nullptr, life->attached, message);
   switch (result) {
     case abi::AcceptResult::Nothing:
       return;

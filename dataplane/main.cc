@@ -131,8 +131,8 @@ int signal_descriptor() {
 
 void serve(ControlLink& link, int signals) {
   for (;;) {
-    pollfd waits[3] = {{signals, POLLIN, 0}, {link.listener_fd(), POLLIN, 0},
-                       {link.connection_fd(), POLLIN, 0}};
+    pollfd waits[3] = {
+        {signals, POLLIN, 0}, {link.listener_fd(), POLLIN, 0}, {link.connection_fd(), POLLIN, 0}};
     if (poll(waits, 3, -1) < 0) continue;
     if (waits[0].revents != 0) return;
     std::string event;

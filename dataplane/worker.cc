@@ -4,11 +4,13 @@
 //              -> serve the flows that were touched -> control's rings -> timers -> ARP -> transmit
 //
 // A frame is parsed where it arrives. TCP whose flow belongs to another worker is handed over with
-// its buffer: client flows by the hash of their tuple, backend flows by their local port (worker w of n
-// connects from ports p with p % n == w). ARP is answered where it arrives and shared with the rest.
+// its buffer: client flows by the hash of their tuple, backend flows by their local port (worker w
+// of n connects from ports p with p % n == w). ARP is answered where it arrives and shared with the
+// rest.
 //
 // Time is read once a turn (vDSO, no system call). Under the `relax` policy a worker that found
-// nothing for a while sleeps in ppoll on its wake socket, for at most kSleepUs or until the next timer.
+// nothing for a while sleeps in ppoll on its wake socket, for at most kSleepUs or until the next
+// timer.
 #include "worker.h"
 
 #include <poll.h>
@@ -111,8 +113,8 @@ flow::EngineConfig engine_config(const WorkerSettings& settings) {
   std::memcpy(engine.hash_key, settings.hash_key, sizeof engine.hash_key);
   for (const auto& listener : config.listeners) {
     const bool tls = listener.protocol == abi::config::ListenerProtocol::Tls;
-    engine.listeners.push_back({listener.address, tls ? flow::Protocol::Tls : flow::Protocol::Tcp,
-                                listener.backend});
+    engine.listeners.push_back(
+        {listener.address, tls ? flow::Protocol::Tls : flow::Protocol::Tcp, listener.backend});
   }
   for (const auto& port : config.ports) {
     for (const auto& address : port.addresses) {
@@ -132,8 +134,7 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       records{provider, key_cache, counters},
       nodes(with.config->max_connections * 4 + 65536),
       tcp_config(make_tcp_config(*with.config)),
-      stack{tcp_config, nodes, counters, flow::SmallBuffers::of(nic.small_records()),
-            with.secrets},
+      stack{tcp_config, nodes, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},
       listener(tcp_config, stack.secrets),
       icmp(counters),
       relax(with.config->idle == abi::config::IdlePolicy::Relax) {
@@ -145,9 +146,8 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
                               return static_cast<Impl*>(self)->emit(out);
                             }};
   engine = std::make_unique<flow::Engine>(
-      engine_config(settings),
-      flow::EngineResources{nic.small_records(), nic.large_records(), counters, records, stack,
-                            listener, output});
+      engine_config(settings), flow::EngineResources{nic.small_records(), nic.large_records(),
+                                                     counters, records, stack, listener, output});
 }
 
 std::unique_ptr<Worker> Worker::create(const WorkerSettings& settings, net::Nic& nic,
@@ -256,7 +256,8 @@ void Worker::Impl::handle_tcp(const net::Frame& frame, bool redirected, Micros a
 // The worker of a segment: a backend's answer goes to a port that names it, all else by hash.
 uint16_t Worker::Impl::owner_of(const net::Segment& in) const {
   if (in.tuple.local.port >= flow::kFirstBackendPort && !engine->listens_on(in.tuple.local)) {
-    return static_cast<uint16_t>((in.tuple.local.port - flow::kFirstBackendPort) % settings.workers);
+    return static_cast<uint16_t>((in.tuple.local.port - flow::kFirstBackendPort) %
+                                 settings.workers);
   }
   return static_cast<uint16_t>(flow::hash_tuple(settings.hash_key, in.tuple) % settings.workers);
 }

@@ -33,8 +33,8 @@ struct WorkerSettings {
   uint16_t number = 0;
   uint16_t workers = 1;
   const abi::config::DataplaneConfig* config = nullptr;
-  uint8_t hash_key[16] = {};    // the same for all workers: it also chooses a flow's worker
-  tcp::Secrets secrets;         // of cookies and initial sequence numbers; the same for all
+  uint8_t hash_key[16] = {};  // the same for all workers: it also chooses a flow's worker
+  tcp::Secrets secrets;       // of cookies and initial sequence numbers; the same for all
 };
 
 class Worker {

@@ -1,9 +1,9 @@
 // The rings, as one worker sees them: messages out with back-pressure, messages in with validation,
 // control's coming and going.
 //
-// A message is copied, then checked once (abi/validate), then its FlowId is looked up: index in range,
-// generation equal; a message for a flow that has ended misses harmlessly. A broken ring is left alone
-// until control attaches anew.
+// A message is copied, then checked once (abi/validate), then its FlowId is looked up: index in
+// range, generation equal; a message for a flow that has ended misses harmlessly. A broken ring is
+// left alone until control attaches anew.
 #include "abi/assert.h"
 #include "abi/sleep.h"
 #include "abi/validate.h"
@@ -143,7 +143,8 @@ void Engine::dispatch(uint32_t endpoint, Micros now) {
   } else if (flow->endpoint != endpoint) {
     use_.counters.add(Counter::ring_bad_message);
   } else {
-    if (const auto* transmit = message_.as<abi::TransmitBytes>()) on_transmit(*flow, *transmit, now);
+    if (const auto* transmit = message_.as<abi::TransmitBytes>())
+      on_transmit(*flow, *transmit, now);
     if (const auto* credit = message_.as<abi::GrantCredit>()) on_credit(*flow, *credit);
     if (const auto* keys = message_.as<abi::InstallKeys>()) on_keys(*flow, *keys, now);
     if (const auto* end = message_.as<abi::CloseFlow>()) on_close(*flow, *end, now);
@@ -197,8 +198,8 @@ void Engine::fill_row(const Flow& flow, Micros now, abi::FlowRow& row) const {
   row.bytes_to_client = flow.bytes_to_client;
   row.client_rtt_us = flow.sides[0].srtt_us;
   for (const tcp::Tcb& side : flow.sides) {
-    row.held_bytes += side.receive.held_bytes() + side.send.held_bytes() +
-                      side.out_of_order.held_bytes;
+    row.held_bytes +=
+        side.receive.held_bytes() + side.send.held_bytes() + side.out_of_order.held_bytes;
   }
 }
 

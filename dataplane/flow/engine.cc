@@ -1,7 +1,8 @@
 // Segments to flows. See engine.h for the doors and README.md for the whole picture.
 //
 //   input -> table_ hit: tcp_input, then the flow is dirty until serve()
-//         -> miss: TIME_WAIT entry | listener (stateless: SYN gets a cookie, a good ACK a flow) | RST
+//         -> miss: TIME_WAIT entry | listener (stateless: SYN gets a cookie, a good ACK a flow) |
+//         RST
 #include "flow/engine.h"
 
 #include "abi/assert.h"

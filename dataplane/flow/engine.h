@@ -17,6 +17,7 @@
 #include "abi/counters.h"
 #include "abi/region.h"
 #include "abi/validate.h"
+#include "flow/engine_config.h"
 #include "flow/flow.h"
 #include "flow/flow_table.h"
 #include "net/interface.h"
@@ -31,63 +32,6 @@
 #include "tls/keys.h"
 
 namespace sluice::flow {
-
-// Where segments leave. `emit` returns false when there is no room now: the segment is kept and
-// offered again in the next poll.
-struct Output {
-  void* context = nullptr;
-  bool (*emit)(void* context, const net::Segment& segment) = nullptr;
-  bool operator()(const net::Segment& segment) const { return emit(context, segment); }
-};
-
-struct ListenerConfig {
-  abi::SocketAddress address;
-  Protocol protocol = Protocol::Tls;
-  abi::SocketAddress backend;  // of a Tcp listener
-};
-
-// An own address from which backends behind `prefix` are reached.
-struct SourceAddress {
-  abi::IpAddress address;
-  uint8_t prefix_bits = 32;  // of the subnet, in IPv4 bits for an IPv4 address
-  bool has_gateway = false;  // also reaches what is in no subnet
-};
-
-struct EngineConfig {
-  uint16_t core = 0;     // worker number
-  uint16_t workers = 1;
-  uint32_t max_flows = abi::kDefaultMaxFlows;
-  Micros handshake_wait_us = 10'000'000;
-  Micros idle_timeout_us = 300'000'000;
-  Micros linger_us = 5'000'000;  // a closing flow waits so long for the client to read
-  std::vector<ListenerConfig> listeners;
-  std::vector<SourceAddress> sources;
-  uint8_t hash_key[16] = {};
-  uint32_t max_time_wait = 65536;
-  Micros start_us = 0;  // the time at construction
-};
-
-// What the engine uses and does not own. All belong to the same worker.
-struct EngineResources {
-  net::RecordPool& small_buffers;
-  net::RecordPool& large_buffers;  // hold any record, sealed or opened
-  abi::Counters& counters;
-  tls::RecordLayer& records;
-  tcp::Stack& stack;
-  tcp::Listener& listener;
-  Output output;
-};
-
-// Ports towards backends start here (RFC 6056 3.2 wants the range wide); tries before
-// no_backend_port.
-inline constexpr uint32_t kFirstBackendPort = 10240;
-inline constexpr uint32_t kMaxPortTries = 4096;
-// So long after a SYN-ACK its connection may still be waiting for the segment that opens it.
-inline constexpr Micros kOpeningUs = 3'000'000;
-// Flow indices looked at in one turn of a listing.
-inline constexpr uint32_t kListingScan = 4096;
-// A record in too many pieces is put together here.
-inline constexpr uint32_t kScratchBytes = abi::kRecordHeaderBytes + abi::kMaxCiphertext12Bytes;
 
 class Engine {
  public:
@@ -180,6 +124,7 @@ class Engine {
   bool start_backend(Flow& flow, const abi::SocketAddress& backend, Micros now);
   bool choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
                      tcp::TimeWaitReuse& previous, Micros now);
+  void compact_received(Flow& flow);
   uint8_t* reserve(Flow& flow, Side to, uint32_t bytes);
   bool commit(Flow& flow, Side to, uint32_t bytes);
   bool append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length);
@@ -227,9 +172,9 @@ class Engine {
   uint32_t waiting_for_control_ = 0;
   uint32_t next_port_ = 0;
   std::unique_ptr<uint8_t[]> scratch_;
-  net::Segment reply_;           // what answers a segment that belongs to no flow
-  tcp::Tcb fresh_;               // a connection being accepted, before it has a flow
-  abi::MessageBuffer message_;   // the message being handled
+  net::Segment reply_;          // what answers a segment that belongs to no flow
+  tcp::Tcb fresh_;              // a connection being accepted, before it has a flow
+  abi::MessageBuffer message_;  // the message being handled
 
   const abi::Region* region_ = nullptr;
   uint32_t endpoints_ = 0;

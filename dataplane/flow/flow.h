@@ -48,9 +48,9 @@ struct Flow {
   abi::CloseReason reason = abi::CloseReason::none;  // set once, by Engine::close
 
   bool in_use : 1 = false;
-  bool dirty : 1 = false;           // on the engine's list of flows to serve in this poll
-  bool stalled : 1 = false;         // wants a ring slot, a buffer or transmit room: served next poll
-  bool client_closed : 1 = false;   // the client's close_notify (or FIN, for Tcp) was relayed
+  bool dirty : 1 = false;          // on the engine's list of flows to serve in this poll
+  bool stalled : 1 = false;        // wants a ring slot, a buffer or transmit room: served next poll
+  bool client_closed : 1 = false;  // the client's close_notify (or FIN, for Tcp) was relayed
   bool backend_closed : 1 = false;  // the backend's FIN was relayed
   bool hashed_client : 1 = false;   // tuple is in the flow table
   bool hashed_backend : 1 = false;
@@ -63,8 +63,8 @@ struct Flow {
   uint32_t backend_hash = 0;
 
   // The handshake phase, offsets in the client's stream.
-  uint32_t released_bytes = 0;  // consumed by control, no longer in the receive queue
-  uint32_t sent_bytes = 0;      // of whole records sent to control
+  uint32_t released_bytes = 0;     // consumed by control, no longer in the receive queue
+  uint32_t sent_bytes = 0;         // of whole records sent to control
   uint32_t record_left_bytes = 0;  // of a record of which a part has been sent
   tls::RecordPhase record_phase = tls::RecordPhase::BeforeServer;
   uint32_t transmitted_bytes = 0;  // handshake bytes from control to the client
@@ -80,9 +80,7 @@ struct Flow {
   tcp::Tcb& client() { return sides[0]; }
   tcp::Tcb& backend() { return sides[1]; }
   Tail& tail(Side which) { return tails[number(which)]; }
-  bool hashed(Side which) const {
-    return which == Side::Client ? hashed_client : hashed_backend;
-  }
+  bool hashed(Side which) const { return which == Side::Client ? hashed_client : hashed_backend; }
 };
 
 // Whether the peer's FIN has come and everything before it stands in the receive queue.

@@ -1,9 +1,9 @@
 // Which flow, and which side of it, a segment belongs to.
 //
-// Open addressing with linear probing, at most half full, fixed size: (hash tag, reference) pairs of
-// eight bytes; the tuple itself stands in the flow's TCB and is compared through `TupleOf`. The hash
-// is keyed (SipHash-2-4), so a client cannot aim its ports at one bucket. Deletion shifts back, so
-// there are no tombstones and a probe ends at the first empty entry.
+// Open addressing with linear probing, at most half full, fixed size: (hash tag, reference) pairs
+// of eight bytes; the tuple itself stands in the flow's TCB and is compared through `TupleOf`. The
+// hash is keyed (SipHash-2-4), so a client cannot aim its ports at one bucket. Deletion shifts
+// back, so there are no tombstones and a probe ends at the first empty entry.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,9 @@ class FlowTable {
   static FlowRef decode(uint32_t reference) {
     return {reference >> 1, static_cast<Side>(reference & 1)};
   }
-  static uint32_t encode(FlowRef reference) { return reference.index << 1 | number(reference.side); }
+  static uint32_t encode(FlowRef reference) {
+    return reference.index << 1 | number(reference.side);
+  }
 
   std::unique_ptr<Entry[]> entries_;
   uint32_t mask_ = 0;

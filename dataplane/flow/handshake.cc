@@ -1,10 +1,10 @@
 // A flow before its keys: the client's stream is framed into TLS records and lent to control.
 //
 // Offsets count from the first byte of the client's stream. The receive queue's front is
-// `released_bytes`; control has been sent everything up to `sent_bytes`, always whole records, at most
-// kHandshakeCreditBytes beyond what it has released by GrantCredit. Nothing is taken off the queue
-// before control says so, because what it did not consume (data right behind the client's Finished)
-// belongs to the relay: it resumes at InstallKeys.consumed_bytes.
+// `released_bytes`; control has been sent everything up to `sent_bytes`, always whole records, at
+// most kHandshakeCreditBytes beyond what it has released by GrantCredit. Nothing is taken off the
+// queue before control says so, because what it did not consume (data right behind the client's
+// Finished) belongs to the relay: it resumes at InstallKeys.consumed_bytes.
 //
 // Before any server byte the worker refuses by itself what is not TLS; afterwards only control can
 // send an alert that the client understands.
@@ -64,7 +64,10 @@ void Engine::handshake_step(Flow& flow, Micros now) {
     const tls::Frame frame =
         tls::next_record(flow.record_phase, std::span<const uint8_t>(header, length));
     if (frame.verdict == tls::Verdict::Refuse) return refuse(flow, frame.refusal, now);
-    if (frame.verdict == tls::Verdict::NeedMore || available < frame.record_bytes) break;
+    if (frame.verdict == tls::Verdict::NeedMore || available < frame.record_bytes) {
+      compact_received(flow);
+      break;
+    }
     if (!may_send_record(flow, frame.record_bytes, now)) return;
     flow.record_left_bytes = frame.record_bytes;
     flow.record_phase = tls::phase_after(flow.record_phase, frame.header.type);
@@ -79,8 +82,8 @@ void Engine::stream_ended(Flow& flow, Micros now) {
 }
 
 // Something that ends the handshake stands behind records that may complete it. Control, which has
-// seen all of those when it sees this message, answers with CloseFlow unless it has sent InstallKeys:
-// then the relay comes upon the same thing, and has the keys for an alert.
+// seen all of those when it sees this message, answers with CloseFlow unless it has sent
+// InstallKeys: then the relay comes upon the same thing, and has the keys for an alert.
 void Engine::await_answer(Flow& flow, CloseReason reason) {
   if (!flow.end_reported && !report_end(flow, reason, true)) stall(flow);
 }
@@ -164,7 +167,8 @@ void Engine::refuse(Flow& flow, const tls::Refusal& refusal, Micros now) {
     const auto alert = tls::plain_alert(refusal);
     flow.alert_sent = static_cast<uint8_t>(refusal.alert);
     use_.counters.add(Counter::tls_alerts_out);
-    if (!append_bytes(flow, Side::Client, alert.data(), static_cast<uint32_t>(alert.size()))) return;
+    if (!append_bytes(flow, Side::Client, alert.data(), static_cast<uint32_t>(alert.size())))
+      return;
   }
   finish_client(flow, refusal.reason, now);
 }

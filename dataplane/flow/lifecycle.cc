@@ -1,8 +1,9 @@
 // The life of a flow: allocation, serving, closing, release.
 //
-// Every flow that something happened to is dirty and served once behind the burst: step of its phase,
-// then tcp_output on both sides, then either the end or the next timer. A flow that could not get on
-// for want of a buffer, a ring slot or transmit room is stalled: dirty again in the next poll.
+// Every flow that something happened to is dirty and served once behind the burst: step of its
+// phase, then tcp_output on both sides, then either the end or the next timer. A flow that could
+// not get on for want of a buffer, a ring slot or transmit room is stalled: dirty again in the next
+// poll.
 //
 // `close` names the reason, and the first name stays. A flow is gone when both its sides are:
 // closed, or in TIME_WAIT, which is an entry of its own table and no flow.
@@ -124,6 +125,8 @@ void Engine::note_tcp_result(Flow& flow, Side side, const tcp::InputResult& resu
     set_phase(flow, FlowPhase::Relaying);
     flow.activity_us = now;
   }
+  // Bytes move, though perhaps only out of a queue to a slow reader: the flow is not idle.
+  if (result.readable || result.writable) flow.activity_us = now;
   if (result.closed) side_closed(flow, side, now);
 }
 
@@ -135,8 +138,8 @@ void Engine::side_closed(Flow& flow, Side side, Micros now) {
     return;
   }
   const bool reset = cause == tcp::CloseCause::PeerReset || cause == tcp::CloseCause::Refused;
-  // Many clients reset instead of reading our close_notify: everything had been said by then, and what
-  // the backend has not read yet still goes to it.
+  // Many clients reset instead of reading our close_notify: everything had been said by then, and
+  // what the backend has not read yet still goes to it.
   if (side == Side::Client && reset && flow.client_closed && flow.backend_closed) return;
   if (side == Side::Client) {
     return abort(flow, reset ? CloseReason::client_reset : CloseReason::client_timeout);
@@ -220,8 +223,8 @@ void Engine::check_deadline(Flow& flow, Micros now) {
     case FlowPhase::ExpectKeys:
       if (now >= flow.deadline_us) {
         const bool left = flow.endpoint != 0 && peer_finished(flow.client());
-        abort(flow, left ? CloseReason::client_closed_in_handshake
-                         : CloseReason::handshake_timeout);
+        abort(flow,
+              left ? CloseReason::client_closed_in_handshake : CloseReason::handshake_timeout);
       }
       break;
     case FlowPhase::ExpectBackend:
@@ -241,10 +244,8 @@ void Engine::arm(Flow& flow, Micros) {
   for (const Side side : {Side::Client, Side::Backend}) {
     if (flow.hashed(side)) at = std::min(at, tcp::tcp_poll_at(flow.side(side)));
   }
-  const bool relaying =
-      flow.phase == FlowPhase::ExpectBackend || flow.phase == FlowPhase::Relaying;
-  const Micros deadline =
-      relaying ? flow.activity_us + config_.idle_timeout_us : flow.deadline_us;
+  const bool relaying = flow.phase == FlowPhase::ExpectBackend || flow.phase == FlowPhase::Relaying;
+  const Micros deadline = relaying ? flow.activity_us + config_.idle_timeout_us : flow.deadline_us;
   if (deadline != 0) at = std::min(at, deadline);
   wheel_.schedule(index_of(flow), at);
 }

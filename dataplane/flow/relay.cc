@@ -4,12 +4,12 @@
 //   client.receive --open_record--> tails[Backend] = slices of backend's send queue
 //   backend.receive --seal_record--> tails[Client] = slices of client's send queue
 //
-// Back-pressure: nothing is taken off one side's receive queue before the other side's send queue has
-// room for it, and TCP advertises no more window than the receive queue has left. Many small
+// Back-pressure: nothing is taken off one side's receive queue before the other side's send queue
+// has room for it, and TCP advertises no more window than the receive queue has left. Many small
 // records share a buffer (Tail), so that what is held stays in proportion to what is queued.
 //
-// Ends: close_notify from the client -> FIN to the backend; FIN from the backend -> close_notify and
-// FIN to the client; a client FIN without close_notify is a truncation -> RST to the backend.
+// Ends: close_notify from the client -> FIN to the backend; FIN from the backend -> close_notify
+// and FIN to the client; a client FIN without close_notify is a truncation -> RST to the backend.
 #include "abi/assert.h"
 #include "flow/engine.h"
 #include "flow/gather.h"
@@ -47,7 +47,7 @@ void Engine::open_records(Flow& flow, Micros now) {
     const tls::Frame frame = tls::next_record(phase, std::span<const uint8_t>(header, length));
     if (frame.verdict == tls::Verdict::Refuse) return close_with_alert(flow, frame.refusal, now);
     if (frame.verdict == tls::Verdict::NeedMore) return;
-    if (queue.readable_bytes() < frame.record_bytes) return;
+    if (queue.readable_bytes() < frame.record_bytes) return compact_received(flow);
     const uint32_t room = tls::open_output_bytes(flow.keys, frame.header.length);
     if (tcp::tcp_send_space_bytes(use_.stack, flow.backend()) < room) return;
     if (!open_one(flow, frame.record_bytes, now)) return;
@@ -58,9 +58,9 @@ void Engine::open_records(Flow& flow, Micros now) {
 }
 
 bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
-  uint8_t* const out = reserve(
-      flow, Side::Backend,
-      tls::open_output_bytes(flow.keys, record_bytes - abi::kRecordHeaderBytes));
+  uint8_t* const out =
+      reserve(flow, Side::Backend,
+              tls::open_output_bytes(flow.keys, record_bytes - abi::kRecordHeaderBytes));
   if (out == nullptr) {
     stall(flow);
     return false;
@@ -79,8 +79,8 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
     return false;
   }
   uint8_t reply[tls::kMaxReplyBytes];
-  const tls::Action action = tls::handle_record(use_.records, flow.keys, opened.type,
-                                                {out, opened.length}, reply);
+  const tls::Action action =
+      tls::handle_record(use_.records, flow.keys, opened.type, {out, opened.length}, reply);
   switch (action.kind) {
     case tls::ActionKind::Deliver:
       flow.bytes_from_client += opened.length;
@@ -89,6 +89,11 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
     case tls::ActionKind::Ignore:
       return true;
     case tls::ActionKind::Reply:
+      // No send space is asked for here, so answers to who never reads must end somewhere.
+      if (flow.client().send.held_bytes() > 2 * use_.stack.config.send_limit_bytes) {
+        abort(flow, CloseReason::too_many_warnings);
+        return false;
+      }
       return append_bytes(flow, Side::Client, reply, action.reply_bytes);
     case tls::ActionKind::PeerClosed:
       flow.client_closed = true;
@@ -122,10 +127,11 @@ void Engine::seal_data(Flow& flow, Micros now) {
     if (tcp::tcp_send_space_bytes(use_.stack, flow.client()) < sealed_bytes) return;
     uint8_t* const out = reserve(flow, Side::Client, sealed_bytes);
     if (out == nullptr) return stall(flow);
-    const uint32_t written = tls::seal_record(use_.records, flow.keys,
-                                              tls::ContentType::application_data, pieces.span(), out);
+    const uint32_t written = tls::seal_record(
+        use_.records, flow.keys, tls::ContentType::application_data, pieces.span(), out);
     if (written == 0) {
-      return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::internal_error}, now);
+      return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::internal_error},
+                              now);
     }
     SLUICE_ASSERT(written == sealed_bytes);
     tcp::tcp_consume(use_.stack, flow.backend(), pieces.length);
@@ -186,7 +192,8 @@ void Engine::end_directions(Flow& flow, Micros now) {
   if (flow.client().receive.peek(0, header, sizeof header) == sizeof header) {
     const tls::RecordPhase phase =
         flow.keys.tls13() ? tls::RecordPhase::Tls13 : tls::RecordPhase::Tls12;
-    const tls::Frame frame = tls::next_record(phase, std::span<const uint8_t>(header, sizeof header));
+    const tls::Frame frame =
+        tls::next_record(phase, std::span<const uint8_t>(header, sizeof header));
     if (frame.verdict == tls::Verdict::Accept && frame.record_bytes <= left) return;
   }
   flow.client_closed = true;
@@ -221,8 +228,8 @@ bool Engine::start_backend(Flow& flow, const abi::SocketAddress& backend, Micros
   return true;
 }
 
-// An own address that reaches the backend, and a port of it that no flow and no young TIME_WAIT entry
-// holds. Worker w of n takes the ports p with p % n == w: an answer's port names its worker.
+// An own address that reaches the backend, and a port of it that no flow and no young TIME_WAIT
+// entry holds. Worker w of n takes the ports p with p % n == w: an answer's port names its worker.
 bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
                            tcp::TimeWaitReuse& previous, Micros now) {
   const SourceAddress* source = nullptr;
@@ -249,6 +256,33 @@ bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tu
     return true;
   }
   return false;
+}
+
+// ---- Buffers of an unfinished record.
+
+// A record in tiny segments for which TCP found no small buffers fills the receive limit with
+// packet buffers before it is whole. Its bytes move into record buffers, and the window opens
+// again.
+void Engine::compact_received(Flow& flow) {
+  tcp::Tcb& client = flow.client();
+  if (client.receive.held_bytes() < use_.stack.config.receive_limit_bytes / 4 * 3) return;
+  const uint32_t bytes = client.receive.readable_bytes();
+  const uint32_t capacity = use_.large_buffers.capacity_bytes();
+  const uint32_t count = (bytes + capacity - 1) / capacity;
+  if (use_.large_buffers.available() < count || use_.stack.nodes.free_count() < count) {
+    use_.counters.add(Counter::no_buffer);
+    return stall(flow);
+  }
+  // Each turn moves the front of the queue to its end: after all of them the order is the old one.
+  for (uint32_t moved = 0; moved < bytes;) {
+    net::RecordBuffer* const buffer = use_.large_buffers.allocate();
+    const uint32_t part = client.receive.peek(0, buffer->data(), std::min(capacity, bytes - moved));
+    const bool appended = client.receive.append(use_.stack.nodes, buffer->slice(0, part),
+                                                tcp::SliceNodePool::Use::InOrder);
+    SLUICE_ASSERT(appended);
+    tcp::tcp_consume(use_.stack, client, part);
+    moved += part;
+  }
 }
 
 // ---- Buffers at the end of a send queue.

@@ -35,7 +35,7 @@ class Peer {
     EXPECT_EQ(::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(text.size()));
   }
-  // One line; empty when the other side has closed or is silent for two seconds.
+  // One line; empty when the other side has closed or is silent for ten seconds.
   std::string line() {
     for (;;) {
       const size_t end = input_.find('\n');
@@ -46,7 +46,7 @@ class Peer {
       }
       char chunk[4096];
       pollfd readable{socket_.get(), POLLIN, 0};
-      if (poll(&readable, 1, 2000) != 1) return {};
+      if (poll(&readable, 1, 10'000) != 1) return {};
       const ssize_t got = recv(socket_.get(), chunk, sizeof chunk, 0);
       if (got <= 0) return {};
       input_.append(chunk, static_cast<size_t>(got));
@@ -85,7 +85,7 @@ class AdminSocket : public ::testing::Test {
   void start() {
     thread_ = std::thread([this] { loop_->run(&lister_); });
   }
-  virtual void handle(const json& request, Admin::Respond respond) {
+  void handle(const json& request, Admin::Respond respond) {
     if (request.contains("echo")) {
       respond(admin_result({{"echo", request["echo"]}}));
     } else if (request.contains("big")) {

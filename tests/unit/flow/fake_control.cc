@@ -38,8 +38,8 @@ void FakeControl::step(Micros now) {
   }
   while (!queue_.empty() && queue_.front().due <= now) {
     const Queued& next = queue_.front();
-    const abi::RingResult result = to_engine_[next.endpoint].push(
-        next.bytes.data(), static_cast<uint32_t>(next.bytes.size()));
+    const abi::RingResult result =
+        to_engine_[next.endpoint].push(next.bytes.data(), static_cast<uint32_t>(next.bytes.size()));
     if (result == abi::RingResult::Full) {
       queue_.front().due = now + 100;
       return;
@@ -109,8 +109,8 @@ FakeControl::Handshake* FakeControl::find(const abi::FlowId& id) {
 void FakeControl::transmit(const Handshake& handshake, const Bytes& bytes) {
   for (size_t at = 0; at < bytes.size(); at += abi::kMaxChunkBytes) {
     abi::TransmitBytes message;
-    message.length = static_cast<uint16_t>(
-        std::min<size_t>(abi::kMaxChunkBytes, bytes.size() - at));
+    message.length =
+        static_cast<uint16_t>(std::min<size_t>(abi::kMaxChunkBytes, bytes.size() - at));
     std::memcpy(message.bytes, bytes.data() + at, message.length);
     send(handshake.endpoint, message, handshake.id,
          static_cast<uint32_t>(offsetof(abi::TransmitBytes, bytes)) + message.length);
@@ -150,7 +150,8 @@ void FakeControl::list(uint32_t first_index, uint32_t max_rows, uint64_t token) 
 
 void FakeControl::send_raw(uint32_t endpoint, const void* message, uint32_t length) {
   const auto* bytes = static_cast<const uint8_t*>(message);
-  const Micros due = queue_.empty() ? now_ + delay_us : std::max(queue_.back().due, now_ + delay_us);
+  Micros due = now_ + delay_us;
+  if (!queue_.empty()) due = std::max(due, queue_.back().due);
   queue_.push_back({due, endpoint, Bytes(bytes, bytes + length)});
 }
 

@@ -22,7 +22,7 @@ class FakeControl {
     abi::FlowId id;
     uint32_t endpoint = 0;
     abi::HandshakeBegin begin;
-    Bytes stream;               // all HandshakeBytes together
+    Bytes stream;                // all HandshakeBytes together
     std::vector<Bytes> records;  // as their record_end flags cut it
     size_t record_start = 0;     // in `stream`
     uint32_t granted = 0;
@@ -60,10 +60,10 @@ class FakeControl {
   // Called for each whole record of a handshake.
   std::function<void(FakeControl&, Handshake&)> on_record;
 
-  bool reading = true;    // false: the rings towards control fill up
-  bool answers_ends = true;  // with CloseFlow, where the flow waits for it
-  Micros delay_us = 0;    // of whatever control says
-  std::deque<Handshake> handshakes;  // in order of their beginning
+  bool reading = true;                  // false: the rings towards control fill up
+  bool answers_ends = true;             // with CloseFlow, where the flow waits for it
+  Micros delay_us = 0;                  // of whatever control says
+  std::deque<Handshake> handshakes;     // in order of their beginning
   std::vector<abi::HandshakeEnd> ends;  // also of flows that never began a handshake
   std::vector<abi::FlowRow> rows;
   std::vector<abi::FlowsEnd> listing_ends;

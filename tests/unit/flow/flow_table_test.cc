@@ -1,5 +1,5 @@
-// The flow table against a std::unordered_map, with hashes that the test chooses: clusters that wrap
-// around the end of the array, equal hashes of different tuples, a full table.
+// The flow table against a std::unordered_map, with hashes that the test chooses: clusters that
+// wrap around the end of the array, equal hashes of different tuples, a full table.
 #include "flow/flow_table.h"
 
 #include <gtest/gtest.h>
@@ -100,7 +100,8 @@ TEST(FlowTable, WrappedClustersStayFindableWhateverIsErased) {
     std::vector<uint32_t> hashes(8);
     std::vector<uint32_t> order(8);
     for (uint32_t number = 0; number < 8; ++number) {
-      hashes[number] = static_cast<uint32_t>(random()) << 8 | static_cast<uint32_t>(13 + random() % 4);  // homes 13, 14, 15 and 0
+      const auto home = static_cast<uint32_t>(13 + random() % 4);  // modulo 16: 13, 14, 15, 0
+      hashes[number] = static_cast<uint32_t>(random()) << 8 | home;
       order[number] = number;
       ASSERT_TRUE(fixture.table.insert(hashes[number], Fixture::reference_of(number)));
     }

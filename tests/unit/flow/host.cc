@@ -39,8 +39,7 @@ void Host::release_all() {
   }
 }
 
-Peer& Host::connect(const abi::SocketAddress& local, const abi::SocketAddress& remote,
-                    Micros now) {
+Peer& Host::connect(const abi::SocketAddress& local, const abi::SocketAddress& remote, Micros now) {
   peers.push_back(std::make_unique<Peer>());
   Peer& peer = *peers.back();
   tcp::tcp_connect(stack_, peer.tcb, {local, remote}, now);
@@ -124,10 +123,9 @@ void Host::read(Peer& peer) {
 
 // False: there is no room now.
 bool Host::write_chunk(Peer& peer) {
-  const auto left = static_cast<uint32_t>(std::min<size_t>(peer.outgoing.size() - peer.sent,
-                                                           kWriteBytes));
-  const uint32_t most =
-      peer.chunk_bytes == 0 ? left : std::min(left, 1 + draw(peer.chunk_bytes));
+  const auto left =
+      static_cast<uint32_t>(std::min<size_t>(peer.outgoing.size() - peer.sent, kWriteBytes));
+  const uint32_t most = peer.chunk_bytes == 0 ? left : std::min(left, 1 + draw(peer.chunk_bytes));
   if (tcp::tcp_send_space_bytes(stack_, peer.tcb) < most) return false;
   HeapBuffer* const buffer = HeapBuffer::create(peer.outgoing.data() + peer.sent, most);
   if (!tcp::tcp_send(stack_, peer.tcb, buffer->slice(0, most))) {

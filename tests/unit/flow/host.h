@@ -1,5 +1,5 @@
-// A computer at the other end of the simulated network: a client or a backend, with a TCP stack of its
-// own and connections that a test scripts.
+// A computer at the other end of the simulated network: a client or a backend, with a TCP stack of
+// its own and connections that a test scripts.
 #pragma once
 
 #include <functional>
@@ -18,9 +18,9 @@ namespace sluice::flow::test {
 // One connection of a host. The test writes `outgoing` and reads `received`.
 struct Peer {
   tcp::Tcb tcb;
-  Bytes outgoing;          // the whole stream; grows while the test goes on
-  size_t sent = 0;         // of it, handed to TCP
-  bool finish = false;     // FIN behind `outgoing`
+  Bytes outgoing;            // the whole stream; grows while the test goes on
+  size_t sent = 0;           // of it, handed to TCP
+  bool finish = false;       // FIN behind `outgoing`
   uint32_t chunk_bytes = 0;  // writes of 1..chunk_bytes at random, each a segment of its own
   bool reading = true;
   uint32_t read_bytes = UINT32_MAX;  // at most so many at a time

@@ -20,7 +20,7 @@ void HeapBuffer::destroy(net::BufferOwner* owner) {
 }
 
 Wire capture(const net::Segment& segment) {
-  Wire wire{segment.tuple, segment.seq,   segment.ack, segment.window,
+  Wire wire{segment.tuple, segment.seq,     segment.ack, segment.window,
             segment.flags, segment.options, {}};
   wire.payload.reserve(segment.payload.length);
   for (uint32_t i = 0; i < segment.payload.count; ++i) {

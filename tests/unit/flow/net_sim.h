@@ -21,7 +21,9 @@ class HeapBuffer : public net::BufferOwner {
   // One reference. `truesize_bytes` 0: what the bytes need.
   static HeapBuffer* create(const uint8_t* data, size_t length, uint32_t truesize_bytes = 0);
   static uint64_t live() { return live_; }
-  net::Slice slice(uint32_t offset, uint32_t length) { return {bytes_.data() + offset, length, this}; }
+  net::Slice slice(uint32_t offset, uint32_t length) {
+    return {bytes_.data() + offset, length, this};
+  }
   uint32_t length() const { return static_cast<uint32_t>(bytes_.size()); }
 
  private:

@@ -12,11 +12,12 @@ using abi::Counter;
 constexpr size_t kMebibyte = 1 << 20;
 
 NetConfig lossy(uint32_t seed) {
-  return {.delay_us = 1000, .jitter_us = 1500, .loss_permille = 10, .duplicate_permille = 10,
+  return {.delay_us = 1000,
+          .jitter_us = 1500,
+          .loss_permille = 10,
+          .duplicate_permille = 10,
           .seed = seed};
 }
-
-Peer& backend_of(World& world) { return *world.backend_host.peers.at(0); }
 
 TEST(TcpRelay, BytesGoBothWaysThroughALossyNetwork) {
   for (uint32_t seed = 1; seed <= 5; ++seed) {

@@ -24,8 +24,9 @@ Bytes record(uint8_t type, const Bytes& body) {
 
 Bytes client_hello(uint32_t length) {
   Bytes body = pattern(std::max(length, 6U), 99);
-  const uint8_t start[6] = {1, 0, static_cast<uint8_t>((body.size() - 4) >> 8),
-                            static_cast<uint8_t>(body.size() - 4), 3, 3};
+  const uint8_t start[6] = {
+      1, 0, static_cast<uint8_t>((body.size() - 4) >> 8), static_cast<uint8_t>(body.size() - 4),
+      3, 3};
   std::memcpy(body.data(), start, sizeof start);
   return record(22, body);
 }
@@ -89,8 +90,8 @@ void TlsClient::on_data() {
 bool TlsClient::open_next() {
   const Bytes& in = peer.received;
   if (in.size() - parsed_ < abi::kRecordHeaderBytes) return false;
-  const uint32_t length = abi::kRecordHeaderBytes +
-                          static_cast<uint32_t>(in[parsed_ + 3] << 8 | in[parsed_ + 4]);
+  const uint32_t length =
+      abi::kRecordHeaderBytes + static_cast<uint32_t>(in[parsed_ + 3] << 8 | in[parsed_ + 4]);
   if (in.size() - parsed_ < length) return false;
   const tls::ConstPiece piece{in.data() + parsed_, length};
   Bytes out(length);
@@ -118,6 +119,35 @@ bool TlsClient::open_next() {
     tls::update_keys(end.layer, end.keys, tls::Direction::Open);
   }
   return true;
+}
+
+void establish(World& world, TlsClient& client, const Bytes& after) {
+  const size_t backends = world.backend_host.peers.size();
+  client.shake_hands(after);
+  ASSERT_TRUE(world.run_until([&] {
+    return client.flight_complete && world.backend_host.peers.size() > backends &&
+           world.backend_host.peers.back()->connected;
+  }));
+  world.run_for(20'000);
+}
+
+void say(World& world, TlsClient& client, const Bytes& bytes) {
+  client.write(bytes);
+  world.client_host.pump(world.now);
+}
+
+void say_and_close(TlsClient& client, const Bytes& up) {
+  std::mt19937 random(7);
+  const Bytes stream = client.seal_stream(up, 4000, random);
+  client.shake_hands(join({stream, client.close_notify()}), true);
+}
+
+void close_both(World& world, TlsClient& client, Peer& backend) {
+  client.write(client.close_notify());
+  client.finish();
+  backend.finish = true;
+  world.client_host.pump(world.now);
+  world.backend_host.pump(world.now);
 }
 
 }  // namespace sluice::flow::test

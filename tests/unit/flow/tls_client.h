@@ -1,5 +1,5 @@
-// The client's side of TLS over a simulated connection: a hello and a "Finished" of the right form for
-// the toy handshake, then records with keys that mirror those which control installs.
+// The client's side of TLS over a simulated connection: a hello and a "Finished" of the right form
+// for the toy handshake, then records with keys that mirror those which control installs.
 #pragma once
 
 #include <random>
@@ -37,9 +37,9 @@ class TlsClient {
 
   bool flight_complete = false;
   Bytes flight;
-  Bytes plaintext;            // application data opened
+  Bytes plaintext;  // application data opened
   bool got_close_notify = false;
-  int alert = -1;             // a fatal one
+  int alert = -1;  // a fatal one
   uint32_t key_updates = 0;
   uint32_t renegotiation_refused = 0;
   bool open_failed = false;
@@ -54,5 +54,13 @@ class TlsClient {
   bool fin_after_flight_ = false;
   size_t parsed_ = 0;
 };
+
+// Shakes hands and runs until client and backend stand connected through the relay.
+void establish(World& world, TlsClient& client, const Bytes& after = {});
+void say(World& world, TlsClient& client, const Bytes& bytes);
+// Shakes hands, says `up` and closes in order.
+void say_and_close(TlsClient& client, const Bytes& up);
+// Both ends close in order now.
+void close_both(World& world, TlsClient& client, Peer& backend);
 
 }  // namespace sluice::flow::test

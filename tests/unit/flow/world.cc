@@ -180,8 +180,8 @@ bool World::idle() const {
 }
 
 uint64_t World::closes(abi::CloseReason reason) const {
-  return counters.values()[static_cast<uint16_t>(abi::Counter::close_none) +
-                           static_cast<uint16_t>(reason)];
+  return counters
+      .values()[static_cast<uint16_t>(abi::Counter::close_none) + static_cast<uint16_t>(reason)];
 }
 
 void World::expect_clean(Micros limit_us) {
@@ -237,6 +237,16 @@ void World::toy_handshake(FakeControl& from, FakeControl::Handshake& handshake) 
     from.install(handshake, keys_for(handshake), static_cast<uint32_t>(handshake.stream.size()),
                  kBackend);
   }
+}
+
+void answer_with(World& world, const Bytes& down) {
+  world.backend_host.listen(kBackend, [down](Peer& peer) {
+    peer.on_data = [down](Peer& self) {
+      if (!self.finished_by_peer || self.finish) return;
+      self.write(down);
+      self.finish = true;
+    };
+  });
 }
 
 Bytes join(std::initializer_list<Bytes> parts) {

@@ -1,6 +1,6 @@
-// One flow engine between a client and a backend, in virtual time, with control at its rings. A test
-// sets the scene, runs until something has happened, and ends with expect_clean: no flow, no buffer,
-// no node, no key is left.
+// One flow engine between a client and a backend, in virtual time, with control at its rings. A
+// test sets the scene, runs until something has happened, and ends with expect_clean: no flow, no
+// buffer, no node, no key is left.
 #pragma once
 
 #include <functional>
@@ -99,7 +99,7 @@ class World {
   Host client_host;
   Host backend_host;
 
-  bool nic_full = false;          // emit returns false
+  bool nic_full = false;           // emit returns false
   uint32_t nic_full_permille = 0;  // by chance
   uint64_t segments_refused = 0;
   bool control_closed_to_engine = false;  // the engine's side of the rings is not polled
@@ -121,6 +121,13 @@ class World {
   uint16_t next_client_port_ = 20000;
   uint64_t heap_before_;
 };
+
+// The backend's connections in order of their arrival.
+inline Peer& backend_of(World& world, size_t number = 0) {
+  return *world.backend_host.peers.at(number);
+}
+// The backend answers with this when the client's direction has ended, and closes.
+void answer_with(World& world, const Bytes& down);
 
 // All parts in this order (the operands of + may be sealed in another).
 Bytes join(std::initializer_list<Bytes> parts);

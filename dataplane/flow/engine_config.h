@@ -1,0 +1,73 @@
+// What an engine is made of: its configuration, and what it uses and does not own.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "abi/counters.h"
+#include "abi/limits.h"
+#include "flow/flow.h"
+#include "net/record_pool.h"
+#include "net/segment.h"
+#include "tcp/listen.h"
+#include "tcp/stack.h"
+#include "tls/keys.h"
+
+namespace sluice::flow {
+
+// Where segments leave. `emit` returns false when there is no room now: the segment is kept and
+// offered again in the next poll.
+struct Output {
+  void* context = nullptr;
+  bool (*emit)(void* context, const net::Segment& segment) = nullptr;
+  bool operator()(const net::Segment& segment) const { return emit(context, segment); }
+};
+
+struct ListenerConfig {
+  abi::SocketAddress address;
+  Protocol protocol = Protocol::Tls;
+  abi::SocketAddress backend;  // of a Tcp listener
+};
+
+// An own address from which backends behind `prefix` are reached.
+struct SourceAddress {
+  abi::IpAddress address;
+  uint8_t prefix_bits = 32;  // of the subnet, in IPv4 bits for an IPv4 address
+  bool has_gateway = false;  // also reaches what is in no subnet
+};
+
+struct EngineConfig {
+  uint16_t core = 0;  // worker number
+  uint16_t workers = 1;
+  uint32_t max_flows = abi::kDefaultMaxFlows;
+  Micros handshake_wait_us = 10'000'000;
+  Micros idle_timeout_us = 300'000'000;
+  Micros linger_us = 5'000'000;  // a closing flow waits so long for the client to read
+  std::vector<ListenerConfig> listeners;
+  std::vector<SourceAddress> sources;
+  uint8_t hash_key[16] = {};
+  uint32_t max_time_wait = 65536;
+  Micros start_us = 0;  // the time at construction
+};
+
+// What the engine uses and does not own. All belong to the same worker.
+struct EngineResources {
+  net::RecordPool& small_buffers;
+  net::RecordPool& large_buffers;  // hold any record, sealed or opened
+  abi::Counters& counters;
+  tls::RecordLayer& records;
+  tcp::Stack& stack;
+  tcp::Listener& listener;
+  Output output;
+};
+
+// Ports towards backends start here (RFC 6056 3.2 wants the range wide); tries before
+// no_backend_port.
+inline constexpr uint32_t kFirstBackendPort = 10240;
+inline constexpr uint32_t kMaxPortTries = 4096;
+// Flow indices looked at in one turn of a listing.
+inline constexpr uint32_t kListingScan = 4096;
+// A record in too many pieces is put together here.
+inline constexpr uint32_t kScratchBytes = abi::kRecordHeaderBytes + abi::kMaxCiphertext12Bytes;
+
+}  // namespace sluice::flow
