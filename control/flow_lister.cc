@@ -111,10 +111,13 @@ uint64_t FlowLister::longest_sleep_us() {
 
 void FlowLister::expire(uint64_t now_us) {
   for (Lane& lane : lanes_) {
-    for (Request& request : lane.requests) {
-      if (!request.answer || request.deadline_us > now_us) continue;
-      const Answer answer = std::move(request.answer);
-      request.answer = nullptr;
+    for (auto request = lane.requests.begin(); request != lane.requests.end(); ++request) {
+      if (!request->answer || request->deadline_us > now_us) continue;
+      const Answer answer = std::move(request->answer);
+      request->answer = nullptr;
+      // The first one's answer may still come and must find its place; the others have not been
+      // sent.
+      if (request != lane.requests.begin()) lane.requests.erase(request);
       answer(error_page("the worker did not answer in time"));
       return;  // the answer may have asked again; the next turn goes on
     }

@@ -4,10 +4,7 @@
 // Nothing here is on a packet's way. Logging happens on this thread alone.
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -20,6 +17,7 @@
 #include "abi/log/log.h"
 #include "control_link.h"
 #include "net/nic.h"
+#include "sandbox.h"
 #include "worker.h"
 
 namespace sluice::dataplane {
@@ -58,16 +56,6 @@ net::NicSettings nic_settings(const DataplaneConfig& config) {
     settings.ports.push_back(out);
   }
   return settings;
-}
-
-// Keys pass through this process: they must not end up in a core file, another process or swap.
-void protect_memory() {
-  const rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_DUMPABLE, 0);
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
-    log::warning("memory is not locked: secrets may reach the swap; raise LimitMEMLOCK");
-  }
 }
 
 void log_ports(const net::Nic& nic) {
@@ -119,6 +107,15 @@ bool make_workers(const DataplaneConfig& config, net::Nic& nic,
   return true;
 }
 
+// What each worker's thread begins with.
+int run_worker(void* worker) {
+  if (const std::string error = drop_capabilities(); !error.empty()) {
+    log::error(error);
+    _exit(1);
+  }
+  return Worker::run(worker);
+}
+
 int signal_descriptor() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -148,8 +145,8 @@ void serve(ControlLink& link, int signals) {
 
 int run(const DataplaneConfig& config) {
   const int signals = signal_descriptor();
-  protect_memory();
-  std::string error;
+  std::string error = protect_memory();
+  if (!error.empty()) log::warning(error);
   std::vector<std::string> notes;
   const auto nic = net::Nic::open(nic_settings(config), error, notes);
   for (const std::string& note : notes) log::warning(note);
@@ -167,8 +164,14 @@ int run(const DataplaneConfig& config) {
     log::error(error);
     return 1;
   }
+  error = drop_capabilities();
+  if (error.empty()) error = enter_seccomp();
+  if (!error.empty()) {
+    log::error(error);
+    return 1;
+  }
   for (uint32_t i = 0; i < workers.size(); ++i) {
-    if (!nic->launch(i, Worker::run, workers[i].get())) {
+    if (!nic->launch(i, run_worker, workers[i].get())) {
       log::error("a worker cannot be started", {{"worker", i}, {"processor", config.workers[i]}});
       return 1;
     }

@@ -244,11 +244,11 @@ void Connection::note_received(std::span<const uint8_t> record) {
   }
 }
 
-// OpenSSL writes whole records.
+// OpenSSL writes whole records, unless it fails in the middle of a flight.
 void Connection::note_transmitted(std::span<const uint8_t> bytes) {
   while (bytes.size() >= kRecordHeader) {
     const size_t length = size_t{bytes[3]} << 8 | bytes[4];
-    SLUICE_ASSERT(bytes.size() >= kRecordHeader + length);
+    if (bytes.size() < kRecordHeader + length) break;
     if (sealing_) {
       ++records_sealed_;
       if (bytes[0] == kRecordHandshake && length >= kExplicitNonceBytes) {
@@ -258,6 +258,7 @@ void Connection::note_transmitted(std::span<const uint8_t> bytes) {
     if (bytes[0] == kRecordChangeCipherSpec) sealing_ = true;
     bytes = bytes.subspan(kRecordHeader + length);
   }
+  if (!bytes.empty()) whole_records_ = false;
 }
 
 Progress Connection::fail(FailureCode code, std::string reason) {
@@ -283,7 +284,7 @@ Progress Connection::fail_by_openssl() {
 }
 
 Progress Connection::finish() {
-  if (SSL_has_pending(ssl_.get()) == 1 || BIO_ctrl_pending(read_bio_) != 0) {
+  if (SSL_has_pending(ssl_.get()) == 1 || BIO_ctrl_pending(read_bio_) != 0 || !whole_records_) {
     return fail(FailureCode::DataBehindFinished, "data in the record of the Finished");
   }
   const auto id =

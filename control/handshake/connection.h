@@ -69,6 +69,7 @@ class Connection final : public Handshake {
   // TLS 1.2.
   bool opening_ = false;  // the client's ChangeCipherSpec has come
   bool sealing_ = false;  // ours has left
+  bool whole_records_ = true;  // all that OpenSSL wrote
   uint64_t records_opened_ = 0;
   uint64_t records_sealed_ = 0;
   uint64_t last_explicit_nonce_ = 0;

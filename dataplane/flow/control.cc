@@ -140,7 +140,7 @@ void Engine::dispatch(uint32_t endpoint, Micros now) {
   Flow* const flow = find(message_.header().flow);
   if (flow == nullptr || flow->phase == FlowPhase::Closing) {  // control did not know yet
     use_.counters.add(Counter::ring_stale_flow);
-  } else if (flow->endpoint != endpoint) {
+  } else if (flow->endpoint != endpoint || !flow->in_handshake) {  // no say in a relay
     use_.counters.add(Counter::ring_bad_message);
   } else {
     if (const auto* transmit = message_.as<abi::TransmitBytes>())

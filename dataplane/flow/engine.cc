@@ -24,7 +24,7 @@ Engine::Engine(const EngineConfig& config, const EngineResources& resources)
       dirty_(std::make_unique<uint32_t[]>(config.max_flows)),
       stalled_(std::make_unique<uint32_t[]>(config.max_flows)),
       scratch_(std::make_unique<uint8_t[]>(kScratchBytes)) {
-  SLUICE_ASSERT(config.listeners.size() <= UINT8_MAX);
+  SLUICE_ASSERT(config.listeners.size() <= abi::kMaxListeners);
   SLUICE_ASSERT(config.workers >= 1 && config.core < config.workers);
   // The lowest index is on top: a lightly loaded worker touches few of its flows' pages.
   for (uint32_t i = 0; i < config.max_flows; ++i) free_[i] = config.max_flows - 1 - i;

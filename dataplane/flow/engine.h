@@ -171,6 +171,8 @@ class Engine {
   uint32_t handshake_head_ = UINT32_MAX;
   uint32_t waiting_for_control_ = 0;
   uint32_t next_port_ = 0;
+  uint32_t port_tries_left_ = kMaxPortTries;  // in this turn
+  uint32_t chunks_left_ = 0;                  // of the flow being served
   std::unique_ptr<uint8_t[]> scratch_;
   net::Segment reply_;          // what answers a segment that belongs to no flow
   tcp::Tcb fresh_;              // a connection being accepted, before it has a flow

@@ -61,12 +61,17 @@ struct EngineResources {
   Output output;
 };
 
-// Ports towards backends start here (RFC 6056 3.2 wants the range wide); tries before
-// no_backend_port.
+// Ports towards backends start here (RFC 6056 3.2 wants the range wide). Tries of all flows
+// together in one turn: when nearly all ports are taken, looking for one must not take the core.
 inline constexpr uint32_t kFirstBackendPort = 10240;
 inline constexpr uint32_t kMaxPortTries = 4096;
+// Messages to control for one flow in one turn: a handshake in tiny records leaves room for others.
+inline constexpr uint32_t kMaxChunksPerTurn = 16;
+// Out-of-order text kept before the keys: a ClientHello needs little, and whoever sends it has
+// proven nothing but an address.
+inline constexpr uint32_t kMaxEarlyOutOfOrderBytes = 16 * 1024;
 // Flow indices looked at in one turn of a listing.
-inline constexpr uint32_t kListingScan = 4096;
+inline constexpr uint32_t kListingScan = 256;
 // A record in too many pieces is put together here.
 inline constexpr uint32_t kScratchBytes = abi::kRecordHeaderBytes + abi::kMaxCiphertext12Bytes;
 

@@ -44,6 +44,8 @@ void Engine::unlink_handshake(Flow& flow) {
 }
 
 void Engine::handshake_step(Flow& flow, Micros now) {
+  chunks_left_ = kMaxChunksPerTurn;
+  tcp::reassembly_prune(use_.stack, flow.client().out_of_order, kMaxEarlyOutOfOrderBytes);
   while (flow.phase != FlowPhase::Closing) {
     if (flow.record_left_bytes > 0) {
       if (!send_record(flow, now)) return;
@@ -145,6 +147,11 @@ void Engine::wait_for_control(Flow& flow) {
 // Sends what is left of the record at `sent_bytes`, chunk by chunk. False: the ring is full.
 bool Engine::send_record(Flow& flow, Micros) {
   while (flow.record_left_bytes > 0) {
+    if (chunks_left_ == 0) {
+      stall(flow);
+      return false;
+    }
+    --chunks_left_;
     abi::HandshakeBytes message;
     const uint32_t length = std::min(flow.record_left_bytes, abi::kMaxChunkBytes);
     const uint32_t offset = flow.sent_bytes - flow.released_bytes;

@@ -150,7 +150,7 @@ void Engine::side_closed(Flow& flow, Side side, Micros now) {
       reset ? (connecting ? CloseReason::backend_refused : CloseReason::backend_reset)
             : (connecting ? CloseReason::backend_unreachable : CloseReason::backend_timeout);
   // A stream cut short must not look clean to the client: an alert, or RST where there is no TLS.
-  if (flow.protocol == Protocol::Tcp) return abort(flow, reason);
+  if (flow.protocol == Protocol::Tcp && !flow.backend_closed) return abort(flow, reason);
   close_with_alert(flow, {reason, tls::Alert::internal_error}, now);
 }
 
@@ -251,6 +251,7 @@ void Engine::arm(Flow& flow, Micros) {
 }
 
 void Engine::advance(Micros now) {
+  port_tries_left_ = kMaxPortTries;
   wheel_.advance(now, [this, now](uint32_t index) {
     Flow& flow = flows_[index];
     if (!flow.in_use) return;

@@ -245,10 +245,12 @@ bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tu
   tuple.local.address = source->address;
   tuple.remote = backend;
   const uint32_t ports_per_worker = (65536U - kFirstBackendPort) / config_.workers;
-  for (uint32_t tries = 0; tries < kMaxPortTries; ++tries) {
+  for (uint32_t tries = 0; tries < ports_per_worker && port_tries_left_ > 0; ++tries) {
+    --port_tries_left_;
     next_port_ = (next_port_ + 1) % ports_per_worker;
     tuple.local.port =
         static_cast<uint16_t>(kFirstBackendPort + next_port_ * config_.workers + config_.core);
+    if (listens_on(tuple.local)) continue;
     const uint32_t hash = table_.hash(tuple);
     const auto tuple_of_ref = [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); };
     if (table_.find(tuple, hash, tuple_of_ref).valid()) continue;

@@ -26,13 +26,15 @@ uint32_t held_bytes(const Tcb& tcb) {
   return tcb.receive.held_bytes() + tcb.out_of_order.held_bytes;
 }
 
-// Makes room for an in-order owner of `truesize_bytes`; the first one always fits.
+// Makes room for an in-order owner of `truesize_bytes`; the first one always fits. What was
+// advertised is taken, even when the buffers are less full than kWindowShare assumed (a peer with a
+// small MTU): the window has closed by then, so that the overshoot ends.
 bool make_room(Stack& stack, Tcb& tcb, uint32_t truesize_bytes) {
   const uint32_t limit = stack.config.receive_limit_bytes;
   if (held_bytes(tcb) + truesize_bytes <= limit) return true;
   const uint32_t in_order = tcb.receive.held_bytes() + truesize_bytes;
   reassembly_prune(stack, tcb.out_of_order, in_order < limit ? limit - in_order : 0);
-  return in_order <= limit || tcb.receive.empty();
+  return in_order <= limit + limit / 2 || tcb.receive.empty();
 }
 
 // Worth copying behind the tail instead of holding its packet buffer.

@@ -129,7 +129,9 @@ bool TimeWaitTable::input(Stack& stack, const net::Segment& segment, Micros now,
   }
   const uint32_t end = segment.seq + segment.sequence_length();
   if (end == segment.seq) return true;                             // a pure ACK: nothing to say
-  if ((segment.flags & net::kFin) != 0 && end == entry.rcv_nxt) {  // the wait begins anew
+  // The wait begins anew, but not for every FIN of a flood: each takes a place in the ring.
+  if ((segment.flags & net::kFin) != 0 && end == entry.rcv_nxt &&
+      milliseconds(now) - entry.begun_ms >= kReuseAfterMs) {
     remove(stack, index);
     entry.begun_ms = milliseconds(now);
     add(stack, entry);
