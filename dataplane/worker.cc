@@ -322,6 +322,7 @@ void Worker::Impl::send_wake_ups() {
 
 void Worker::Impl::publish(Micros at) {
   published_us = at;
+  stack.pressure = nic.packet_buffers_scarce();
   counters.set(Counter::buffers_in_use,
                nic.small_records().in_use() + nic.large_records().in_use());
   counters.set(Counter::nodes_in_use, nodes.in_use());

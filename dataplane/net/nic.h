@@ -80,6 +80,9 @@ class NicWorker {
   RecordPool& small_records();
   RecordPool& large_records();
   uint32_t packet_buffers_in_use() const;  // of this worker's queues, an estimate
+  // Whether flows hold more than half of what a queue's pool has beyond its idle need, which the
+  // first call takes for what is in use then. Walks the pool's caches: about once a millisecond.
+  bool packet_buffers_scarce();
 
   // A burst from this worker's queue of `port`; 0 where it has none. The previous content of
   // `batch` is forgotten: release its frames first. Counts rx_packets and rx_bytes.

@@ -61,6 +61,8 @@ struct TxBatch {
   uint32_t stalled = 0;          // flushes in a row that moved nothing
   uint32_t count = 0;
   rte_mbuf* packets[kTxBatch];
+  bool idle_known = false;
+  uint32_t idle_in_use = 0;  // packet buffers that the queue needs without traffic
 };
 
 struct NicWorker::Impl {

@@ -7,6 +7,8 @@
 // or freed on its own, and joined again when it is handed over.
 #include <rte_ethdev.h>
 
+#include <algorithm>
+
 #include "abi/assert.h"
 #include "net/nic_internal.h"
 
@@ -62,6 +64,20 @@ uint32_t NicWorker::packet_buffers_in_use() const {
     if (batch.owned) in_use += rte_mempool_in_use_count(batch.port->pools[batch.queue]);
   }
   return in_use;
+}
+
+bool NicWorker::packet_buffers_scarce() {
+  bool scarce = false;
+  for (TxBatch& batch : impl_->tx) {
+    if (!batch.owned) continue;
+    const rte_mempool* pool = batch.port->pools[batch.queue];
+    const uint32_t in_use = rte_mempool_in_use_count(pool);
+    if (!batch.idle_known) batch.idle_in_use = in_use;
+    batch.idle_known = true;
+    const uint32_t idle = std::min(batch.idle_in_use, pool->size);
+    if (in_use > idle && in_use - idle > (pool->size - idle) / 2) scarce = true;
+  }
+  return scarce;
 }
 
 // Appends the packet to the batch, or drops it when its pieces find no room.

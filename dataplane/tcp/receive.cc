@@ -39,6 +39,7 @@ bool make_room(Stack& stack, Tcb& tcb, uint32_t truesize_bytes) {
 
 // Worth copying behind the tail instead of holding its packet buffer.
 bool is_collapsible(const Stack& stack, const Tcb& tcb, const net::Slice& slice) {
+  if (stack.pressure) return true;
   if (slice.length > slice.owner->truesize_bytes / 2) return false;
   return slice.length <= abi::kCollapseBytes ||
          held_bytes(tcb) > stack.config.receive_limit_bytes / 2;
@@ -48,12 +49,16 @@ bool is_collapsible(const Stack& stack, const Tcb& tcb, const net::Slice& slice)
 bool append_in_order(Stack& stack, Tcb& tcb, const net::Slice& slice) {
   net::Slice kept = slice;
   bool copied = false;
-  if (!tcb.receive.empty() && is_collapsible(stack, tcb, slice)) {
-    if (copy_behind(stack, tcb.receive.tail(), slice)) {
+  if ((stack.pressure || !tcb.receive.empty()) && is_collapsible(stack, tcb, slice)) {
+    if (!tcb.receive.empty() && copy_behind(stack, tcb.receive.tail(), slice)) {
       tcb.receive.extend_tail(slice.length);
       return true;
     }
     copied = copy_to_small_buffer(stack, slice, kept);
+  }
+  if (stack.pressure && !copied && !tcb.receive.empty()) {
+    stack.counters.add(abi::Counter::tcp_pressure_drop);
+    return false;
   }
   if (!copied) net::retain(kept.owner);
   bool taken = make_room(stack, tcb, kept.owner->truesize_bytes);
@@ -102,6 +107,11 @@ bool take_in_order(Stack& stack, Tcb& tcb, const net::Chain& payload, uint32_t s
 }
 
 void take_out_of_order(Stack& stack, Tcb& tcb, uint32_t seq, const net::Chain& payload) {
+  if (stack.pressure) {
+    stack.counters.add(abi::Counter::tcp_out_of_order);
+    stack.counters.add(abi::Counter::tcp_pressure_drop);
+    return;
+  }
   const uint32_t limit = stack.config.receive_limit_bytes;
   const uint32_t in_order = tcb.receive.held_bytes();
   const uint32_t held_limit = in_order < limit ? limit - in_order : 0;

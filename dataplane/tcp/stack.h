@@ -75,6 +75,10 @@ struct Stack {
   abi::Counters& counters;
   SmallBufferPool small_buffers{};
   Secrets secrets{};
+  // Set by the owner while packet buffers are scarce over all connections: out-of-order text is not
+  // kept and in-order text is copied instead of holding its packet buffer, or refused: it comes
+  // again.
+  bool pressure = false;
 };
 
 }  // namespace sluice::tcp

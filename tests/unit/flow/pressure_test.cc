@@ -140,6 +140,27 @@ TEST(Pressure, OneByteSegmentsCannotPinThePool) {
   world.expect_clean(CloseReason::shutdown);
 }
 
+// Packet buffers are scarce over all flows: nothing is kept out of order, what is in order is
+// copied, and a lossy transfer still comes through whole.
+TEST(Pressure, ScarcePacketBuffersAreNotHeldAndNothingIsLost) {
+  World world({.net = {.delay_us = 1000, .jitter_us = 500, .loss_permille = 10, .seed = 7}});
+  world.stack.pressure = true;
+  const Bytes up = pattern(300'000, 1);
+  const Bytes down = pattern(300'000, 2);
+  world.backend_host.listen(kBackend, [&](Peer& peer) {
+    peer.write(down);
+    peer.finish = true;
+  });
+  Peer& client = world.connect_tcp();
+  client.write(up);
+  client.finish = true;
+  world.expect_clean(CloseReason::finished);
+  EXPECT_EQ(client.received, down);
+  EXPECT_EQ(backend_of(world).received, up);
+  EXPECT_GT(world.count(Counter::tcp_pressure_drop), 0U);
+  EXPECT_EQ(world.count(Counter::tcp_out_of_order), world.count(Counter::tcp_pressure_drop));
+}
+
 TEST(Pressure, AnIdleConnectionHoldsNothing) {
   World world;
   TlsClient client(world);
