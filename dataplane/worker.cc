@@ -28,7 +28,7 @@
 #include "net/icmp.h"
 #include "net/neighbor.h"
 #include "net/wire.h"
-#include "tcp/node_pool.h"
+#include "tcp/pools.h"
 #include "tls/key_cache.h"
 
 namespace sluice::dataplane {
@@ -80,7 +80,7 @@ struct Worker::Impl {
   crypto::Provider provider;
   tls::KeyCache key_cache;
   tls::RecordLayer records;
-  tcp::SliceNodePool nodes;
+  tcp::Pools pools;
   tcp::TcpConfig tcp_config;
   tcp::Stack stack;
   tcp::Listener listener;
@@ -132,9 +132,9 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       provider(std::move(made)),
       key_cache(kKeyCacheEntries, counters),
       records{provider, key_cache, counters},
-      nodes(with.config->max_connections * 4 + 65536),
+      pools(tcp::PoolSizes::of(with.config->max_connections)),
       tcp_config(make_tcp_config(*with.config)),
-      stack{tcp_config, nodes, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},
+      stack{tcp_config, pools, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},
       listener(tcp_config, stack.secrets),
       icmp(counters),
       relax(with.config->idle == abi::config::IdlePolicy::Relax) {
@@ -325,7 +325,7 @@ void Worker::Impl::publish(Micros at) {
   stack.pressure = nic.packet_buffers_scarce();
   counters.set(Counter::buffers_in_use,
                nic.small_records().in_use() + nic.large_records().in_use());
-  counters.set(Counter::nodes_in_use, nodes.in_use());
+  counters.set(Counter::nodes_in_use, pools.nodes.in_use());
   if (life == nullptr) return;
   abi::WorkerBlock& block = life->attached.region.worker(settings.number);
   const auto& values = counters.values();

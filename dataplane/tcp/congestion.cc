@@ -17,7 +17,7 @@ void begin(Congestion& congestion, uint32_t mss_bytes) {
   congestion.cwnd_bytes = initial_window_bytes(mss_bytes);
 }
 
-void on_ack(Congestion& congestion, const AckSample& sample) {
+void on_ack(Congestion& congestion, CongestionFlight&, const AckSample& sample) {
   // Growing a window that the sender or its peer's window does not fill proves nothing.
   if (congestion.cwnd_bytes >= 2 * static_cast<uint64_t>(sample.flight_bytes)) return;
   if (congestion.slow_start()) {
@@ -32,15 +32,16 @@ void on_ack(Congestion& congestion, const AckSample& sample) {
   congestion.cwnd_bytes = std::min(congestion.cwnd_bytes, kMaxWindowBytes);
 }
 
-void on_loss(Congestion& congestion, uint32_t flight_bytes, uint32_t mss_bytes, Micros) {
+void on_loss(Congestion& congestion, CongestionFlight&, uint32_t flight_bytes, uint32_t mss_bytes,
+             Micros) {
   congestion.ssthresh_bytes = std::max(flight_bytes / 2, 2 * mss_bytes);  // RFC 5681, equation 4
   congestion.acked_bytes = 0;
 }
 
-void on_timeout(Congestion& congestion, uint32_t flight_bytes, uint32_t mss_bytes, bool first,
-                Micros now) {
+void on_timeout(Congestion& congestion, CongestionFlight& flight, uint32_t flight_bytes,
+                uint32_t mss_bytes, bool first, Micros now) {
   // RFC 5681 3.1: a segment that was already retransmitted by the timer leaves ssthresh alone.
-  if (first) on_loss(congestion, flight_bytes, mss_bytes, now);
+  if (first) on_loss(congestion, flight, flight_bytes, mss_bytes, now);
   congestion.cwnd_bytes = mss_bytes;  // the loss window
   congestion.acked_bytes = 0;
 }

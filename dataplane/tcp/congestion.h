@@ -8,12 +8,41 @@
 
 namespace sluice::tcp {
 
+// Kept for the life of a connection.
 struct Congestion {
   uint32_t cwnd_bytes = 0;
   uint32_t ssthresh_bytes = UINT32_MAX;  // RFC 5681 3.1: arbitrarily high at first
   uint32_t acked_bytes = 0;              // of the current window, in congestion avoidance
+  uint32_t w_max_bytes = 0;              // CUBIC: the window before the last reduction, 0: none
 
   bool slow_start() const { return cwnd_bytes < ssthresh_bytes; }
+};
+
+// RFC 9406 4.2, names verbatim.
+struct HyStart {
+  uint32_t last_round_min_rtt_us = UINT32_MAX;
+  uint32_t current_round_min_rtt_us = UINT32_MAX;
+  uint32_t css_baseline_min_rtt_us = UINT32_MAX;
+  uint32_t window_end = 0;
+  uint16_t rtt_sample_count = 0;
+  uint8_t css_rounds = 0;
+  bool round_begun = false;
+  bool css = false;  // Conservative Slow Start
+};
+
+// RFC 9438 4.1.2, names verbatim.
+struct CubicEpoch {
+  Micros epoch_start_us = 0;  // 0: none has begun
+  uint32_t k_ms = 0;
+  uint32_t cwnd_epoch_bytes = 0;
+  uint32_t w_est_bytes = 0;
+  uint32_t w_est_acked_bytes = 0;
+};
+
+// Kept while data is in flight; fresh when a flight begins after silence.
+struct CongestionFlight {
+  HyStart hystart;
+  CubicEpoch cubic;
 };
 
 struct AckSample {
@@ -22,6 +51,10 @@ struct AckSample {
   uint32_t mss_bytes;     // payload of a full segment
   uint32_t srtt_us;
   Micros now;
+  uint32_t rtt_us = 0;  // of this ACK; 0: none
+  uint32_t ack = 0;     // SEG.ACK
+  uint32_t snd_nxt = 0;
+  bool cwnd_limited = true;  // the window was full within the last round trip
 };
 
 struct CongestionOps {
@@ -29,12 +62,13 @@ struct CongestionOps {
   // The handshake is done.
   void (*begin)(Congestion& congestion, uint32_t mss_bytes);
   // A new ACK outside of recovery.
-  void (*on_ack)(Congestion& congestion, const AckSample& sample);
-  // A loss was found by duplicates (once per window): sets ssthresh.
-  void (*on_loss)(Congestion& congestion, uint32_t flight_bytes, uint32_t mss_bytes, Micros now);
+  void (*on_ack)(Congestion& congestion, CongestionFlight& flight, const AckSample& sample);
+  // A loss or a congestion mark was found (once per window): sets ssthresh.
+  void (*on_loss)(Congestion& congestion, CongestionFlight& flight, uint32_t flight_bytes,
+                  uint32_t mss_bytes, Micros now);
   // The retransmission timer expired; `first` unless it is a repeat for the same data.
-  void (*on_timeout)(Congestion& congestion, uint32_t flight_bytes, uint32_t mss_bytes, bool first,
-                     Micros now);
+  void (*on_timeout)(Congestion& congestion, CongestionFlight& flight, uint32_t flight_bytes,
+                     uint32_t mss_bytes, bool first, Micros now);
   // Nothing was sent for longer than one RTO. RFC 5681 4.1.
   void (*on_idle)(Congestion& congestion, uint32_t mss_bytes);
 };

@@ -46,6 +46,10 @@ class SliceNodePool {
     free_ = node;
     ++free_count_;
   }
+  uint32_t index_of(const SliceNode* node) const {
+    return static_cast<uint32_t>(node - nodes_.get());
+  }
+  SliceNode* at(uint32_t index) const { return &nodes_[index]; }
   uint32_t capacity() const { return capacity_; }
   uint32_t free_count() const { return free_count_; }
   uint32_t in_use() const { return capacity_ - free_count_; }

@@ -12,6 +12,7 @@
 namespace sluice::tcp {
 
 struct Reassembly {
+  uint32_t next = UINT32_MAX;  // the pool's
   SliceNode* head = nullptr;
   SliceNode* tail = nullptr;
   uint32_t held_bytes = 0;  // every node charges its owner's truesize

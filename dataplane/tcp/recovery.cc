@@ -83,7 +83,8 @@ void take_rtt_sample(const Stack& stack, Tcb& tcb, const net::Segment& segment, 
 
 void enter_recovery(Stack& stack, Tcb& tcb, Micros now) {
   const uint32_t mss = effective_mss(tcb);
-  stack.config.congestion->on_loss(tcb.congestion, tcb.snd_max - tcb.snd_una, mss, now);
+  CongestionFlight none;
+  stack.config.congestion->on_loss(tcb.congestion, none, tcb.snd_max - tcb.snd_una, mss, now);
   tcb.congestion.cwnd_bytes = tcb.congestion.ssthresh_bytes + kDupAckThreshold * mss;
   tcb.recover = tcb.snd_max;
   tcb.in_recovery = true;
@@ -151,7 +152,8 @@ bool on_new_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
     restart_timer = !tcb.in_recovery || !tcb.partial_ack;  // RFC 6582 4: impatient
     tcb.partial_ack = true;
   } else {
-    stack.config.congestion->on_ack(tcb.congestion,
+    CongestionFlight none;
+    stack.config.congestion->on_ack(tcb.congestion, none,
                                     {acked_bytes, flight, effective_mss(tcb), tcb.srtt_us, now});
     // Keeps `recover` in reach of sequence arithmetic on long transfers.
     if (seq_less(tcb.recover, ack)) tcb.recover = ack - 1;
@@ -251,8 +253,9 @@ void on_retransmit_timer(Stack& stack, Tcb& tcb, Micros now) {
     return;
   }
   const bool first = tcb.backoff == 0;
-  stack.config.congestion->on_timeout(tcb.congestion, tcb.flight_bytes(), effective_mss(tcb), first,
-                                      now);
+  CongestionFlight none;
+  stack.config.congestion->on_timeout(tcb.congestion, none, tcb.flight_bytes(), effective_mss(tcb),
+                                      first, now);
   tcb.recover = tcb.snd_max;  // RFC 6582 3.2, step 4
   tcb.in_recovery = tcb.retransmit_head = false;
   tcb.dup_acks = 0;

@@ -16,6 +16,7 @@ inline constexpr Micros kNever = UINT64_MAX;
 inline constexpr Micros kSecond = 1'000'000;
 
 struct CongestionOps;
+struct Pools;                         // pools.h
 extern const CongestionOps kNewReno;  // congestion.h
 
 struct TcpConfig {
@@ -42,6 +43,9 @@ struct TcpConfig {
   uint8_t keepalive_probes = 9;
 
   uint8_t challenge_acks_per_second = 10;  // per connection, RFC 5961 7
+
+  bool ecn = true;      // RFC 3168: offered to backends, accepted from clients
+  bool pacing = false;  // new data is spread over the round trip
 
   const CongestionOps* congestion = &kNewReno;
 };
@@ -70,11 +74,15 @@ struct Secrets {
 };
 
 struct Stack {
+  Stack(const TcpConfig& with, Pools& of, abi::Counters& count, const SmallBufferPool& small,
+        const Secrets& hidden);
+
   const TcpConfig& config;
-  SliceNodePool& nodes;
+  Pools& pools;
+  SliceNodePool& nodes;  // of the pools
   abi::Counters& counters;
-  SmallBufferPool small_buffers{};
-  Secrets secrets{};
+  SmallBufferPool small_buffers;
+  Secrets secrets;
   // Set by the owner while packet buffers are scarce over all connections: out-of-order text is not
   // kept and in-order text is copied instead of holding its packet buffer, or refused: it comes
   // again.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "abi/assert.h"
+#include "tcp/pools.h"
 
 namespace sluice::tcp {
 namespace {
@@ -41,6 +42,15 @@ bool is_transition(State from, State to) {
 }
 
 }  // namespace
+
+Stack::Stack(const TcpConfig& with, Pools& of, abi::Counters& count, const SmallBufferPool& small,
+             const Secrets& hidden)
+    : config(with),
+      pools(of),
+      nodes(of.nodes),
+      counters(count),
+      small_buffers(small),
+      secrets(hidden) {}
 
 const char* to_string(State state) {
   switch (state) {

@@ -9,7 +9,11 @@
 
 #include "net/segment.h"
 #include "tcp/congestion.h"
+#include "tcp/in_flight.h"
+#include "tcp/path.h"
+#include "tcp/pools.h"
 #include "tcp/reassembly.h"
+#include "tcp/receive_space.h"
 #include "tcp/slice_queue.h"
 #include "tcp/stack.h"
 
@@ -62,6 +66,7 @@ struct Tcb {
   uint16_t peer_segment_bytes = 0;  // largest payload seen, at most our MSS: a "full segment"
 
   // Negotiated.
+  bool ecn : 1 = false;             // RFC 3168 6.1.1
   bool timestamps : 1 = false;      // RFC 7323 3
   bool sack_permitted : 1 = false;  // RFC 2018 2
   bool window_scale : 1 = false;    // RFC 7323 2: offered by the peer
@@ -71,6 +76,8 @@ struct Tcb {
   // Set by the owner: a segment that is not full is acknowledged at once, because the peer may hold
   // back the next one until then (Nagle) and nothing of ours will carry the ACK.
   bool ack_small : 1 = false;
+  bool ecn_echo : 1 = false;  // CE came: ECE on every ACK until CWR comes; RFC 3168 6.1.3
+  bool ecn_cwr : 1 = false;   // CWR goes on the next new data; RFC 3168 6.1.2
   // Owed to the peer; cleared when sent.
   bool ack_now : 1 = false;
   bool rst_pending : 1 = false;
@@ -118,6 +125,10 @@ struct Tcb {
   uint32_t rtt_seq = 0;
 
   Congestion congestion;
+  uint32_t min_rtt_us = UINT32_MAX;
+  InFlight* in_flight = nullptr;  // null: nothing is, or the pool was empty
+  Path path;
+  ReceiveSpace receive_space;
 
   SliceQueue send;
   SendCursor cursor;
@@ -142,7 +153,7 @@ struct Tcb {
   uint32_t send_end() const { return send_seq() + send.readable_bytes(); }
   uint32_t flight_bytes() const { return snd_nxt - snd_una; }
 };
-static_assert(sizeof(Tcb) <= 320);
+static_assert(sizeof(Tcb) <= 400);
 
 // Every change of state goes through here.
 void set_state(Tcb& tcb, State state);

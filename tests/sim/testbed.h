@@ -15,6 +15,7 @@
 #include "tcp/connection.h"
 #include "tcp/input.h"
 #include "tcp/output.h"
+#include "tcp/pools.h"
 #include "tcp/tcb.h"
 
 namespace sluice::testbed {
@@ -134,7 +135,7 @@ inline net::FlowTuple default_tuple() {
 // One worker's stack and one connection of it.
 struct Host {
   tcp::TcpConfig config;
-  tcp::SliceNodePool nodes;
+  tcp::Pools pools;
   abi::Counters counters;
   Buffers buffers;
   SmallBuffers small;
@@ -143,9 +144,9 @@ struct Host {
 
   explicit Host(const tcp::TcpConfig& settings, uint32_t node_count = 4096, uint8_t seed = 1)
       : config(settings),
-        nodes(node_count),
+        pools({node_count, 1, node_count / 4, 1}),
         small(512, 2048),
-        stack{config, nodes, counters, small.hook(), {}} {
+        stack{config, pools, counters, small.hook(), {}} {
     stack.secrets.isn.fill(seed);
     stack.secrets.timestamp.fill(static_cast<uint8_t>(seed + 1));
     stack.secrets.cookie.fill(static_cast<uint8_t>(seed + 2));
@@ -184,7 +185,7 @@ struct Host {
   }
   // Nothing of the pools is out any more.
   bool all_returned() const {
-    return nodes.in_use() == 0 && buffers.live() == 0 && small.live() == 0;
+    return pools.all_returned() && buffers.live() == 0 && small.live() == 0;
   }
 };
 

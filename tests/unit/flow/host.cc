@@ -23,8 +23,8 @@ tcp::Secrets secrets_of(uint32_t seed) {
 Host::Host(NetSim& net, uint32_t seed)
     : net_(net),
       random_(seed),
-      nodes_(1U << 18),
-      stack_{config, nodes_, counters_, {}, secrets_of(seed)},
+      pools_({1U << 18, 4096, 1U << 16, 4096}),
+      stack_{config, pools_, counters_, {}, secrets_of(seed)},
       listener_(config, stack_.secrets) {
   config.time_wait_us = 1'000'000;
   config.connect_timeout_us = 100'000'000;

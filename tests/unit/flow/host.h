@@ -77,7 +77,7 @@ class Host {
   NetSim& net_;
   std::mt19937 random_;
   abi::Counters counters_;
-  tcp::SliceNodePool nodes_;
+  tcp::Pools pools_;
   tcp::Stack stack_;
   tcp::Listener listener_;
   abi::SocketAddress address_;

@@ -170,7 +170,7 @@ TEST(Pressure, AnIdleConnectionHoldsNothing) {
   world.run_for(1'000'000);
   EXPECT_EQ(client.plaintext, pattern(500, 2));
   EXPECT_EQ(world.small.in_use() + world.large.in_use(), 0U);
-  EXPECT_EQ(world.nodes.in_use(), 0U);
+  EXPECT_EQ(world.pools.nodes.in_use(), 0U);
   EXPECT_FALSE(world.engine->work_pending());
   close_both(world, client, backend_of(world));
   world.expect_clean(CloseReason::finished);

@@ -109,14 +109,14 @@ TEST(Shortage, WithoutNodesFlowsEndOrRecoverButNeverLeak) {
     TlsClient client(world);
     establish(world, client);
     std::vector<tcp::SliceNode*> held;
-    while (world.nodes.free_count() > left) held.push_back(world.nodes.take());
+    while (world.pools.nodes.free_count() > left) held.push_back(world.pools.nodes.take());
     std::mt19937 random(1);
     client.write(client.seal_stream(pattern(30'000, 1), 4000, random));
     backend_of(world).write(pattern(30'000, 2));
     world.client_host.pump(world.now);
     world.backend_host.pump(world.now);
     world.run_for(500'000);
-    for (tcp::SliceNode* node : held) world.nodes.give(node);
+    for (tcp::SliceNode* node : held) world.pools.nodes.give(node);
     world.run_for(60'000'000);
     if (world.engine->flows_active() == 1) {
       EXPECT_EQ(backend_of(world).received, pattern(30'000, 1));

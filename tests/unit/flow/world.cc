@@ -54,8 +54,8 @@ World::World(const WorldConfig& with)
       records{tls::test::provider(), key_cache, counters},
       small(net::kSmallRecordBytes),
       large(net::kLargeRecordBytes),
-      nodes(config.nodes),
-      stack{config.tcp, nodes, counters, SmallBuffers::of(small), make_secrets()},
+      pools({config.nodes, 4096, 65536, 1024}),
+      stack{config.tcp, pools, counters, SmallBuffers::of(small), make_secrets()},
       listener(config.tcp, stack.secrets),
       control(config.endpoints),
       client_host(net, config.net.seed + 1),
@@ -189,7 +189,7 @@ void World::expect_clean(Micros limit_us) {
   if (engine->flows_active() != 0) return;
   EXPECT_EQ(small.in_use(), 0U);
   EXPECT_EQ(large.in_use(), 0U);
-  EXPECT_EQ(nodes.in_use(), 0U);
+  EXPECT_TRUE(pools.all_returned());
   EXPECT_EQ(key_cache.used(), 0U);
   EXPECT_EQ(control.bad_messages, 0U);
   EXPECT_EQ(count(abi::Counter::flows_active), 0U);

@@ -91,7 +91,7 @@ class World {
   tls::RecordLayer records;
   net::RecordPool small;
   net::RecordPool large;
-  tcp::SliceNodePool nodes;
+  tcp::Pools pools;
   tcp::Stack stack;
   tcp::Listener listener;
   std::unique_ptr<Engine> engine;

@@ -20,7 +20,7 @@ struct Fixture {
 
   ~Fixture() {
     reassembly_prune(host.stack, list, 0);
-    queue.clear(host.nodes);
+    queue.clear(host.pools.nodes);
     EXPECT_TRUE(host.all_returned());
   }
   bool insert(uint32_t seq, const std::vector<uint8_t>& bytes, uint32_t truesize = 2304,
@@ -35,7 +35,7 @@ struct Fixture {
   std::vector<uint8_t> drain() {
     std::vector<uint8_t> bytes(queue.readable_bytes());
     EXPECT_EQ(queue.peek(0, bytes.data(), queue.readable_bytes()), bytes.size());
-    queue.clear(host.nodes);
+    queue.clear(host.pools.nodes);
     return bytes;
   }
 };
@@ -63,7 +63,7 @@ TEST(Reassembly, AgreesWithAModel) {
       const uint32_t at = rcv_nxt - base;
       const auto byte = static_cast<uint8_t>(random());
       const net::Slice slice = fixture.host.buffers.make(&byte, 1, 100);
-      ASSERT_TRUE(fixture.queue.append(fixture.host.nodes, slice, SliceNodePool::Use::InOrder));
+      ASSERT_TRUE(fixture.queue.append(fixture.host.pools.nodes, slice, SliceNodePool::Use::InOrder));
       expected.push_back(byte);
       rcv_nxt = reassembly_deliver(fixture.host.stack, fixture.list, fixture.queue, rcv_nxt + 1);
       uint32_t next = at + 1;
