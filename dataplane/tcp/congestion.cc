@@ -1,40 +1,32 @@
-// NewReno's window arithmetic. RFC 5681 3.1 with byte counting as in RFC 3465; a window that was
-// not used is not grown (RFC 7661's concern, in its simplest form).
+// What controllers share, and NewReno's window arithmetic: RFC 5681 3.1 with byte counting as in
+// RFC 3465.
 #include "tcp/congestion.h"
 
 #include <algorithm>
 
+#include "tcp/hystart.h"
+
 namespace sluice::tcp {
 namespace {
 
-constexpr uint32_t kMaxWindowBytes = 1U << 30;
-// Segments that one ACK may count for in slow start. RFC 9406 4.2 gives 8 to senders without
-// pacing: receivers that coalesce acknowledge many segments at once.
-constexpr uint32_t kSlowStartLimit = 8;
-
-void begin(Congestion& congestion, uint32_t mss_bytes) {
-  congestion = Congestion{};
-  congestion.cwnd_bytes = initial_window_bytes(mss_bytes);
-}
-
-void on_ack(Congestion& congestion, CongestionFlight&, const AckSample& sample) {
-  // Growing a window that the sender or its peer's window does not fill proves nothing.
-  if (congestion.cwnd_bytes >= 2 * static_cast<uint64_t>(sample.flight_bytes)) return;
+void on_ack(Congestion& congestion, CongestionFlight& flight, const AckSample& sample) {
+  uint32_t acked_bytes = sample.acked_bytes;
   if (congestion.slow_start()) {
-    congestion.cwnd_bytes += std::min(sample.acked_bytes, kSlowStartLimit * sample.mss_bytes);
-  } else {
-    congestion.acked_bytes += sample.acked_bytes;  // RFC 3465 2.1
-    if (congestion.acked_bytes >= congestion.cwnd_bytes) {
-      congestion.acked_bytes -= congestion.cwnd_bytes;
-      congestion.cwnd_bytes += sample.mss_bytes;
-    }
+    acked_bytes = slow_start_on_ack(congestion, flight.hystart, sample);
+    if (congestion.slow_start()) return;
   }
-  congestion.cwnd_bytes = std::min(congestion.cwnd_bytes, kMaxWindowBytes);
+  if (!sample.cwnd_limited) return;
+  congestion.acked_bytes += std::min(acked_bytes, congestion.cwnd_bytes);  // RFC 3465 2.1
+  if (congestion.acked_bytes < congestion.cwnd_bytes) return;
+  congestion.acked_bytes -= congestion.cwnd_bytes;
+  congestion.cwnd_bytes = std::min(congestion.cwnd_bytes + sample.mss_bytes, kMaxWindowBytes);
 }
 
 void on_loss(Congestion& congestion, CongestionFlight&, uint32_t flight_bytes, uint32_t mss_bytes,
              Micros) {
-  congestion.ssthresh_bytes = std::max(flight_bytes / 2, 2 * mss_bytes);  // RFC 5681, equation 4
+  // RFC 5681, equation 4. FlightSize without what limited transmit has sent beyond cwnd.
+  const uint32_t used = std::min(congestion.cwnd_bytes, flight_bytes);
+  congestion.ssthresh_bytes = std::max(used / 2, 2 * mss_bytes);
   congestion.acked_bytes = 0;
 }
 
@@ -46,16 +38,27 @@ void on_timeout(Congestion& congestion, CongestionFlight& flight, uint32_t fligh
   congestion.acked_bytes = 0;
 }
 
-void on_idle(Congestion& congestion, uint32_t mss_bytes) {
-  congestion.cwnd_bytes = std::min(congestion.cwnd_bytes, initial_window_bytes(mss_bytes));
-}
-
 }  // namespace
 
 uint32_t initial_window_bytes(uint32_t mss_bytes) {
   return std::min(10 * mss_bytes, std::max(2 * mss_bytes, 14600U));
 }
 
-const CongestionOps kNewReno = {"newreno", begin, on_ack, on_loss, on_timeout, on_idle};
+void begin_congestion(Congestion& congestion, uint32_t mss_bytes) {
+  congestion = Congestion{};
+  congestion.cwnd_bytes = initial_window_bytes(mss_bytes);
+}
+
+void restart_after_idle(Congestion& congestion, uint32_t mss_bytes) {
+  // RFC 7661 4.4.3: the path has carried this much; slow start soon has it back. An infinite
+  // ssthresh stays.
+  const uint32_t sustained = congestion.cwnd_bytes / 4 * 3;
+  congestion.ssthresh_bytes = std::max(congestion.ssthresh_bytes, sustained);
+  congestion.cwnd_bytes = std::min(congestion.cwnd_bytes, initial_window_bytes(mss_bytes));
+  congestion.acked_bytes = 0;
+}
+
+const CongestionOps kNewReno = {"newreno", begin_congestion, on_ack,
+                                on_loss,   on_timeout,       restart_after_idle};
 
 }  // namespace sluice::tcp

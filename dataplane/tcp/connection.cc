@@ -12,27 +12,28 @@ namespace {
 // Beyond what the old incarnation can have used when its numbers ran ahead of the clock.
 constexpr uint32_t kReuseDistance = 1U << 16;
 
-void begin(const Stack& stack, Tcb& tcb, const net::FlowTuple& tuple) {
+void begin(const Stack& stack, Tcb& tcb, const net::FlowTuple& tuple, Micros now) {
   SLUICE_ASSERT(tcb.state == State::Closed && tcb.send.empty() && tcb.receive.empty());
   tcb = Tcb{};
   tcb.tuple = tuple;
   tcb.mss = announced_mss(stack.config, tuple.local.address.is_ipv4());
   tcb.peer_segment_bytes = kMinMssBytes;
   tcb.rto_us = static_cast<uint32_t>(stack.config.rto_initial_us);
+  begin_receive_space(stack, tcb, now);
 }
 
 }  // namespace
 
 void tcp_connect(Stack& stack, Tcb& tcb, const net::FlowTuple& tuple, Micros now,
                  const TimeWaitReuse* previous) {
-  begin(stack, tcb, tuple);
+  begin(stack, tcb, tuple, now);
   tcb.iss = initial_sequence_number(stack.secrets, tuple, now);
   if (previous != nullptr && previous->found && seq_leq(tcb.iss, previous->snd_nxt)) {
     tcb.iss = previous->snd_nxt + kReuseDistance;  // RFC 6191 2
   }
   tcb.ts_offset = timestamp_offset(stack.secrets, tuple);
   tcb.snd_una = tcb.snd_nxt = tcb.snd_max = tcb.iss;
-  tcb.unanswered_since = now;
+  tcb.unanswered_since = to_millis(now);
   tcb.output_wanted = true;
   set_state(tcb, State::SynSent);
   stack.counters.add(abi::Counter::tcp_connects);
@@ -42,7 +43,7 @@ bool tcp_accept_cookie(Stack& stack, const Listener& listener, Tcb& tcb, const n
                        Micros now) {
   CookieContents contents;
   if (!check_cookie(stack, listener, ack, now, contents)) return false;
-  begin(stack, tcb, ack.tuple);
+  begin(stack, tcb, ack.tuple, now);
   tcb.iss = contents.iss;
   tcb.irs = contents.irs;
   tcb.snd_una = tcb.iss;
@@ -50,6 +51,7 @@ bool tcp_accept_cookie(Stack& stack, const Listener& listener, Tcb& tcb, const n
   tcb.rcv_nxt = tcb.last_ack_sent = tcb.irs + 1;
   tcb.rcv_adv = tcb.rcv_nxt + syn_window_bytes(stack.config);
   tcb.mss = contents.mss;
+  tcb.ecn = contents.ecn;
   tcb.timestamps = contents.timestamps;
   tcb.ts_offset = contents.ts_offset;
   if (tcb.timestamps) {
@@ -62,7 +64,7 @@ bool tcp_accept_cookie(Stack& stack, const Listener& listener, Tcb& tcb, const n
     tcb.snd_wscale = contents.peer_window_scale;
     tcb.rcv_wscale = announced_window_scale(stack.config);
   }
-  tcb.unanswered_since = now;
+  tcb.unanswered_since = to_millis(now);
   set_state(tcb, State::SynReceived);
   return true;
 }
@@ -111,6 +113,7 @@ void tcp_send_fin(Stack&, Tcb& tcb) {  // RFC 9293 3.10.4
 
 void tcp_consume(Stack& stack, Tcb& tcb, uint32_t length) {
   tcb.receive.consume(stack.nodes, length);
+  tcb.receive_space.round_bytes += length;
   if (can_receive(tcb.state)) tcb.output_wanted = true;
 }
 

@@ -26,10 +26,10 @@ struct SentRecord {
   uint32_t sent_us = 0;      // of the latest transmission, modulo 2^32
   uint32_t node = 0;         // index of the slice node that holds the first byte
   uint32_t offset : 24 = 0;  // of the byte in that node, unless the node is the send queue's first
-  bool sacked : 1 = false;
-  bool lost : 1 = false;           // declared lost, by RACK, duplicates or the timer
-  bool retransmitted : 1 = false;  // sent again at least once: no RTT sample (Karn)
-  bool resent : 1 = false;         // lost and sent again since: in the pipe
+  uint32_t sacked : 1 = 0;
+  uint32_t lost : 1 = 0;           // declared lost: by RACK, by duplicates or by the timer
+  uint32_t resent : 1 = 0;         // lost and sent again since: in the pipe
+  uint32_t retransmitted : 1 = 0;  // sent more than once: no RTT sample (Karn)
 };
 static_assert(sizeof(SentRecord) == 20);
 
@@ -38,49 +38,54 @@ struct InFlight {
   uint32_t first = kNoRecord;
   uint32_t last = kNoRecord;
   uint32_t records = 0;
-  uint32_t next_lost = kNoRecord;  // no lost record that waits for retransmission lies before it
+  uint32_t next_lost = kNoRecord;  // before it no lost record waits for its retransmission
 
-  // pipe = (snd_nxt - snd_una) - sacked - lost + resent. RFC 6675 4 in bytes.
-  uint32_t sacked_bytes = 0;  // without SACK: what duplicate ACKs stand for (RFC 5681 3.2)
+  // pipe = (snd_nxt - snd_una) - sacked - lost + resent. RFC 6675 4, in bytes.
+  uint32_t sacked_bytes = 0;  // without SACK: what duplicate ACKs stand for
   uint32_t lost_bytes = 0;
   uint32_t resent_bytes = 0;
-  uint32_t highest_sacked = 0;  // one past the highest number SACKed or acknowledged
+  uint32_t highest_sacked = 0;  // RACK.fack: one past the highest number SACKed or acknowledged
 
-  // RACK. RFC 8985 6.2.
-  uint32_t rack_sent_us = 0;  // RACK.xmit_ts
+  // RACK. RFC 8985 5.2, 6.2.
+  uint32_t rack_sent_us = 0;  // RACK.xmit_ts, modulo 2^32
   uint32_t rack_end = 0;      // RACK.end_seq
-  uint32_t rack_rtt_us = 0;
-  Micros reorder_at = kNever;  // the reordering timer
-  // Tail loss probe. RFC 8985 7.
-  Micros probe_at = kNever;
+  uint32_t rack_rtt_us = 0;   // RACK.rtt
+  uint32_t dsack_round = 0;   // RACK.dsack_round
+  // Tail loss probe. RFC 8985 7.2.
   uint32_t probe_end = 0;  // TLP.end_seq
 
-  Micros rto_at = kNever;  // RFC 6298
+  // Deadlines; Tcb::retransmit_at is the earliest.
+  Micros rto_at = kNever;      // RFC 6298
+  Micros reorder_at = kNever;  // RACK's reordering timer
+  Micros probe_at = kNever;    // TLP's
+  Micros pace_at = kNever;     // new data waits until then
 
-  // Recovery. RFC 6675 5: RecoveryPoint; RFC 6937 3.
-  uint32_t recover = 0;
-  uint32_t recover_flight = 0;  // RecoverFS
+  // Recovery. RFC 6675 5.
+  uint32_t recover = 0;         // RecoveryPoint
+  uint32_t recover_flight = 0;  // RecoverFS; RFC 6937 3
   uint32_t prr_delivered = 0;
   uint32_t prr_out = 0;
 
-  // Undo: what the windows were, and how many retransmissions have not been answered by a D-SACK.
+  // Undo: what the windows were, and what would show that the reduction was needless.
   Congestion before;
   CongestionFlight before_flight;
-  uint32_t undo_from = 0;  // snd_una when recovery began
-  uint32_t undo_retransmissions = 0;
-  uint32_t first_resent_ts = 0;  // timestamp clock of recovery's first retransmission (RFC 3522)
+  uint32_t undo_from = 0;             // snd_una when recovery began
+  uint32_t undo_retransmissions = 0;  // segments sent again and not answered by a D-SACK
+  uint32_t resent_clock = 0;          // timestamp clock of the first of them; RFC 3522
 
-  uint32_t cwnd_limited_end = 0;  // snd_nxt when the window was last full
+  uint32_t reduced_until = 0;     // snd_nxt at the last reduction: one a window of data
+  uint32_t cwnd_limited_end = 0;  // snd_nxt when cwnd last held something back
 
   bool rack_valid : 1 = false;
+  bool dsack_round_valid : 1 = false;
   bool probe_sent : 1 = false;            // TLP.end_seq is meant
   bool probe_retransmission : 1 = false;  // TLP.is_retrans
   bool probe_wanted : 1 = false;          // the probe timer is to be set anew
   bool can_undo : 1 = false;
-  bool frto : 1 = false;           // RFC 5682: the timeout may have been spurious
-  bool frto_new_data : 1 = false;  // its step 2b has sent new data
-  bool force_resend : 1 = false;   // the first retransmission of a recovery does not wait for cwnd
-  bool sack_reneged : 1 = false;   // the peer took a SACK back: the timer clears the scoreboard
+  bool resent_any : 1 = false;     // resent_clock is meant
+  bool frto : 1 = false;           // RFC 5682: the timeout may be spurious
+  bool frto_new_data : 1 = false;  // its step 2b: new data goes out instead of retransmissions
+  bool force_resend : 1 = false;   // the first retransmission does not wait for cwnd
 
   CongestionFlight congestion;
 };

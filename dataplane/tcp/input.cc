@@ -126,12 +126,11 @@ void input_syn_sent(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now,
   tcb.rcv_adv = tcb.rcv_nxt + syn_window_bytes(stack.config);
   tcb.last_ack_sent = tcb.rcv_nxt;
   take_syn_options(stack, tcb, segment, now);
-  tcb.received_at = now;
+  tcb.received_at = to_millis(now);
   tcb.ack_now = true;
   if (!ack) {  // simultaneous open: our SYN goes again, as a SYN-ACK
     set_state(tcb, State::SynReceived);
     tcb.snd_nxt = tcb.iss;
-    tcb.rtt_timing = false;
     first_window(tcb, segment, 0);
     return;
   }
@@ -266,7 +265,7 @@ void input_synchronized(Stack& stack, Tcb& tcb, net::Segment& segment, Micros no
        timestamp_is_stale(tcb, now))) {  // RFC 7323 4.3
     take_timestamp(tcb, segment, now);
   }
-  tcb.received_at = now;
+  tcb.received_at = to_millis(now);
   tcb.keepalives_sent = 0;
   take_text(stack, tcb, segment, now, result);
 }

@@ -15,8 +15,9 @@
 // one secret and the clock: workers need not talk to each other, and nothing is written here.
 //
 // Three bits hold the window scale rounded down (a smaller scale makes us send less, never wrong).
-// A client with timestamps returns our tsval, whose low bits hold the exact scale; the bits
-// are believed only when they agree with the MACed index. RFC 4987 3.6.
+// A client with timestamps returns our tsval, whose low six bits hold the exact scale and ECN; they
+// are believed only when they agree with the MACed index and the sixth is zero. RFC 4987 3.6.
+// Without timestamps there is no place for ECN, so it is not offered.
 #include "tcp/listen.h"
 
 #include <algorithm>
@@ -30,10 +31,11 @@ namespace {
 
 using abi::Counter;
 
-// Low bits of a SYN-ACK's tsval. One of the six stays zero, for ECN.
+// Low bits of a SYN-ACK's tsval: 0, ECN, the scale.
 constexpr uint32_t kTimestampBits = 6;
 constexpr uint32_t kTimestampMask = (1U << kTimestampBits) - 1;
 constexpr uint32_t kTimestampScaleMask = 0x0f;
+constexpr uint32_t kTimestampEcn = 0x10;
 constexpr uint8_t kNoScale = 15;
 constexpr uint8_t kMaxScale = 14;  // RFC 7323 2.3
 
@@ -84,10 +86,11 @@ uint64_t cookie_generation(uint8_t bits, Micros now) {
 
 // The tsval of a SYN-ACK: our clock, set back to where its low bits are the ones wanted, so that no
 // later tsval of the connection is below it. RFC 7323 4.3.
-uint32_t cookie_timestamp(const net::TcpOptions& syn, Micros now) {
+uint32_t cookie_timestamp(const net::TcpOptions& syn, bool ecn, Micros now) {
   const uint32_t clock = timestamp_clock(now);
-  const uint32_t bits =
+  const uint32_t scale =
       syn.has_window_scale ? std::min(syn.window_scale, kMaxScale) : uint32_t{kNoScale};
+  const uint32_t bits = scale | (ecn ? kTimestampEcn : 0U);
   uint32_t value = (clock & ~kTimestampMask) | bits;
   if (seq_less(clock, value)) value -= kTimestampMask + 1;
   return value;
@@ -138,6 +141,7 @@ bool Listener::make_syn_ack(const net::Segment& syn, Micros now, net::Segment& r
   // SYN with FIN is nobody's honest opening; RST and ACK were dealt with by RFC 9293 3.10.7.2.
   constexpr uint8_t kLooked = net::kSyn | net::kAck | net::kRst | net::kFin;
   if ((syn.flags & kLooked) != net::kSyn) return false;
+  if (syn.tuple.remote.port == 0) return false;  // reserved: RFC 6335 6
   const bool ipv4 = syn.tuple.local.address.is_ipv4();
   const uint32_t offered = syn.options.mss != 0 ? syn.options.mss : (ipv4 ? 536U : 1220U);
   const MssTable& sizes = table(ipv4);
@@ -160,9 +164,13 @@ bool Listener::make_syn_ack(const net::Segment& syn, Micros now, net::Segment& r
   reply.options.has_window_scale = syn.options.has_window_scale;
   reply.options.window_scale = syn.options.has_window_scale ? announced_window_scale(config_) : 0;
   if (syn.options.has_timestamps) {
+    // RFC 3168 6.1.1: an ECN-setup SYN has both flags, its SYN-ACK only ECE and no ECT.
+    constexpr uint8_t kEcnSetup = net::kEce | net::kCwr;
+    const bool ecn = config_.ecn && (syn.flags & kEcnSetup) == kEcnSetup;
+    if (ecn) reply.flags |= net::kEce;
     reply.options.has_timestamps = true;
     reply.options.tsval =
-        cookie_timestamp(syn.options, now) + timestamp_offset(secrets_, syn.tuple);
+        cookie_timestamp(syn.options, ecn, now) + timestamp_offset(secrets_, syn.tuple);
     reply.options.tsecr = syn.options.tsval;
   }
   return true;
@@ -186,13 +194,15 @@ bool Listener::check_cookie(const net::Segment& ack, Micros now, CookieContents&
   contents.peer_window_scale = contents.window_scale ? kScales[index] : 0;
   contents.timestamps = ack.options.has_timestamps;
   contents.ts_offset = timestamp_offset(secrets_, ack.tuple);
-  if (contents.timestamps && contents.window_scale) {
-    net::TcpOptions exact;
-    const uint32_t returned = ack.options.tsecr - contents.ts_offset;
-    exact.window_scale = static_cast<uint8_t>(returned & kTimestampScaleMask);
-    exact.has_window_scale = exact.window_scale <= kMaxScale;
-    if (scale_index(exact) == index) contents.peer_window_scale = exact.window_scale;
-  }
+  if (!contents.timestamps) return true;
+  const uint32_t returned = (ack.options.tsecr - contents.ts_offset) & kTimestampMask;
+  net::TcpOptions exact;
+  exact.window_scale = static_cast<uint8_t>(returned & kTimestampScaleMask);
+  exact.has_window_scale = exact.window_scale <= kMaxScale;
+  constexpr uint32_t kUnused = kTimestampMask & ~(kTimestampScaleMask | kTimestampEcn);
+  if ((returned & kUnused) != 0 || scale_index(exact) != index) return true;
+  if (contents.window_scale) contents.peer_window_scale = exact.window_scale;
+  contents.ecn = config_.ecn && (returned & kTimestampEcn) != 0;
   return true;
 }
 
@@ -205,8 +215,13 @@ bool Listener::is_probably_early(const net::Segment& segment, Micros now) const 
 
 bool make_syn_ack(Stack& stack, const Listener& listener, const net::Segment& syn, Micros now,
                   net::Segment& reply) {
-  if (!listener.make_syn_ack(syn, now, reply)) return false;
+  if (!listener.make_syn_ack(syn, now, reply)) {
+    stack.counters.add(Counter::tcp_syn_refused);
+    return false;
+  }
   stack.counters.add(Counter::tcp_syn_in);
+  // RFC 9293 3.10.7.2 would keep it until the handshake is done; it is sent again instead.
+  if (syn.payload.length != 0) stack.counters.add(Counter::tcp_syn_text);
   return true;
 }
 
@@ -218,7 +233,7 @@ bool check_cookie(Stack& stack, const Listener& listener, const net::Segment& ac
 }
 
 bool make_reset(const net::Segment& in, net::Segment& out) {
-  if ((in.flags & net::kRst) != 0) return false;
+  if ((in.flags & net::kRst) != 0 || in.tuple.remote.port == 0) return false;
   const net::FlowTuple tuple = in.tuple;
   const uint32_t end = in.seq + in.sequence_length();
   const bool has_ack = (in.flags & net::kAck) != 0;

@@ -16,6 +16,7 @@ struct CookieContents {
   bool timestamps = false;
   bool sack_permitted = false;
   bool window_scale = false;
+  bool ecn = false;               // RFC 3168; only with timestamps
   uint8_t peer_window_scale = 0;  // exact with timestamps, otherwise rounded down to the table
   uint32_t ts_offset = 0;
 };
@@ -25,7 +26,8 @@ class Listener {
  public:
   Listener(const TcpConfig& config, const Secrets& secrets);
 
-  // The SYN-ACK for a SYN. False when it is not to be answered. RFC 9293 3.10.7.2, third.
+  // The SYN-ACK for a SYN. False when it is not to be answered: it has FIN, or comes from port 0.
+  // RFC 9293 3.10.7.2, third. Text on it is not acknowledged.
   bool make_syn_ack(const net::Segment& syn, Micros now, net::Segment& reply) const;
   // Whether `ack` returns a cookie of the last 15 to 30 seconds; fills `contents` if so.
   bool check_cookie(const net::Segment& ack, Micros now, CookieContents& contents) const;
@@ -57,8 +59,8 @@ bool make_syn_ack(Stack& stack, const Listener& listener, const net::Segment& sy
                   net::Segment& reply);
 bool check_cookie(Stack& stack, const Listener& listener, const net::Segment& ack, Micros now,
                   CookieContents& contents);
-// The RST for a segment that belongs to no connection. False when it is not to be answered (it is
-// itself a RST). RFC 9293 3.10.7.1.
+// The RST for a segment that belongs to no connection. False when it is not to be answered: it is
+// itself a RST, or comes from port 0. RFC 9293 3.10.7.1.
 bool make_reset(const net::Segment& in, net::Segment& out);
 
 // RFC 6528 3.

@@ -1,22 +1,27 @@
-// Job: decide what is sent now and fill it in. tcp_output asks next_segment again and again until
-// it answers None; the reasons are looked for in this order:
+// Job: decide what is sent now. tcp_output asks next_segment again and again until it answers None;
+// the reasons are looked for in this order:
 //
-//   Reset           close_with_reset
-//   Syn             SYN-SENT, SYN-RECEIVED: not sent yet, or the timer fell back to it
-//   RetransmitHead  fast retransmission, partial ACK: one segment at snd_una
-//   Probe           persist timer: what the window forbids or hardly allows
-//   Data            queued bytes at snd_nxt within min(cwnd, snd_wnd), and the FIN behind them
-//   Keepalive       idle for too long
-//   Ack             owed, or the window has grown enough to say so
+//   Reset       close_with_reset
+//   Syn         SYN-SENT, SYN-RECEIVED: not sent yet, or the timer fell back to it
+//   Retransmit  a record that is lost, when the pipe has room (RFC 6675 4, NextSeg)
+//   Probe       persist timer: what the window forbids or hardly allows
+//   LossProbe   RACK-TLP: new data beyond cwnd, or the last segment again
+//   Data        queued bytes at snd_nxt within cwnd and snd_wnd, and the FIN behind them
+//   Keepalive   idle for too long
+//   Ack         owed, or the window has grown enough to say so
 //
 // Everything but Reset carries an acknowledgement and the current window, so anything sent settles
-// a delayed ACK. State changes only in note_sent, once the segment has really left.
+// a delayed ACK. What was sent is noted in note_sent, once the segment has really left.
 #include "tcp/output.h"
 
 #include <algorithm>
 
+#include "tcp/build.h"
+#include "tcp/path.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
+#include "tcp/retransmit_timer.h"
+#include "tcp/scoreboard.h"
 #include "tcp/seq.h"
 
 namespace sluice::tcp {
@@ -24,123 +29,34 @@ namespace {
 
 using abi::Counter;
 
-constexpr uint32_t kMaxPayloadBytes = 65'000;  // of one emitted segment: an IP packet with headers
-constexpr uint32_t kOptionBytes = 40;          // RFC 9293 3.1
-constexpr uint32_t kTimestampBytes = 12;
-constexpr uint32_t kSackFixedBytes = 4;  // with padding; RFC 2018 3
-constexpr uint32_t kSackBlockBytes = 8;
+constexpr uint8_t kEct0 = 2;              // RFC 3168 5
+constexpr Micros kPaceQuantumUs = 1'000;  // a tick of the workers' timer wheel is sent at once
 
-void add_timestamps(const Tcb& tcb, net::Segment& segment, Micros now) {
-  segment.options.has_timestamps = true;
-  segment.options.tsval = timestamp_clock(now) + tcb.ts_offset;
-  segment.options.tsecr = tcb.ts_recent;
-}
-
-uint16_t window_field(const Stack& stack, const Tcb& tcb) {
-  const uint32_t window = window_edge(stack, tcb) - tcb.rcv_nxt;
-  const uint64_t unit = 1ULL << tcb.rcv_wscale;  // rounding down would shrink the window
-  return static_cast<uint16_t>(std::min<uint64_t>((window + unit - 1) >> tcb.rcv_wscale, 65535));
-}
-
-// The header of any segment of a synchronized connection.
-void begin_segment(const Stack& stack, const Tcb& tcb, net::Segment& segment, uint32_t seq,
-                   Micros now) {
-  segment.tuple = tcb.tuple;
-  segment.seq = seq;
-  segment.ack = tcb.rcv_nxt;
-  segment.flags = net::kAck;
-  segment.ecn = 0;
-  segment.cut_bytes = static_cast<uint16_t>(effective_mss(tcb));
-  segment.window = window_field(stack, tcb);
-  segment.options = net::TcpOptions{};
-  segment.payload.clear();
-  if (tcb.timestamps) add_timestamps(tcb, segment, now);
-  if (tcb.sack_permitted && !tcb.out_of_order.empty()) {
-    const uint32_t room = kOptionBytes - (tcb.timestamps ? kTimestampBytes : 0) - kSackFixedBytes;
-    reassembly_fill_sack(tcb.out_of_order, segment.options, room / kSackBlockBytes);
-  }
-}
-
-// Payload bytes that fit beside the options of `segment`: one packet's, or a whole number of them
-// where the port cuts. SACK blocks are not repeated on each cut, so these go out one by one.
-uint32_t payload_limit(const Stack& stack, const Tcb& tcb, const net::Segment& segment) {
+// The next lost record, or as much of it as the pipe has room for.
+bool build_retransmission(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
+  const InFlight& flight = *tcb.in_flight;
+  if (flight.frto_new_data) return false;
+  const uint32_t index = next_lost_record(stack, tcb);
+  if (index == kNoRecord) return false;
+  const SentRecord& record = stack.pools.records[index];
+  // RFC 9293 3.8.6: what a shrunken window does not cover waits; the first is always sent.
+  if (index != flight.first && !seq_less(record.seq, tcb.snd_una + tcb.snd_wnd)) return false;
+  begin_segment(stack, tcb, segment, record.seq, now);
   const uint32_t mss = effective_mss(tcb);
-  if (segment.options.sack_count != 0) {
-    return mss - (kSackFixedBytes + kSackBlockBytes * segment.options.sack_count);
+  const uint32_t text = seq_min(record_end(stack, tcb, record), tcb.send_end()) - record.seq;
+  uint32_t length = std::min(text, payload_limit(stack, tcb, segment));
+  if (flight.force_resend) {
+    length = std::min(length, mss);
+  } else {
+    const uint32_t pipe = pipe_bytes(tcb);
+    const uint32_t cwnd = tcb.congestion.cwnd_bytes;
+    const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
+    if (room < std::max(std::min(length, mss), 1U)) return false;
+    if (length > room) length = room - room % mss;
   }
-  const uint32_t most = std::min(stack.config.tso_bytes, kMaxPayloadBytes);
-  return std::max(mss, most - most % mss);
-}
-
-// Fills the payload from `cursor`; what does not fit into the chain's pieces stays behind, and a
-// segment that will be cut stays a whole number of cuts.
-void fill_payload(const Tcb& tcb, SendCursor cursor, uint32_t length, net::Segment& segment) {
-  if (cursor.node == nullptr) cursor = {tcb.send.head(), 0};
-  net::Chain& chain = segment.payload;
-  while (chain.length < length) {
-    const SliceNode* node = cursor.node;
-    const uint32_t part = std::min(node->length - cursor.offset, length - chain.length);
-    if (part != 0 && !chain.append({node->data + cursor.offset, part, node->owner})) break;
-    cursor = {node->next, 0};
-  }
-  const uint32_t mss = segment.cut_bytes;
-  if (chain.length == length || chain.length <= mss) return;
-  uint32_t surplus = chain.length % mss;
-  chain.length -= surplus;
-  while (surplus != 0) {
-    net::Slice& last = chain.pieces[chain.count - 1];
-    const uint32_t part = std::min(surplus, last.length);
-    last.length -= part;
-    surplus -= part;
-    if (last.length == 0) --chain.count;
-  }
-}
-
-void set_end_flags(const Tcb& tcb, net::Segment& segment, bool fin_allowed) {
-  if (segment.seq + segment.payload.length != tcb.send_end()) return;
-  if (segment.payload.length != 0) segment.flags |= net::kPsh;
-  if (fin_allowed && tcb.fin_queued) segment.flags |= net::kFin;
-}
-
-void build_syn(const Stack& stack, const Tcb& tcb, net::Segment& segment, Micros now) {
-  const bool passive = tcb.state == State::SynReceived;
-  const bool ipv4 = tcb.tuple.local.address.is_ipv4();
-  segment.tuple = tcb.tuple;
-  segment.seq = tcb.iss;
-  segment.ack = passive ? tcb.rcv_nxt : 0;
-  segment.flags = static_cast<uint8_t>(net::kSyn | (passive ? net::kAck : 0));
-  segment.ecn = 0;
-  segment.cut_bytes = 0;
-  segment.window = syn_window_bytes(stack.config);
-  segment.payload.clear();
-  // A SYN-ACK offers what the peer's SYN did; RFC 7323 2.2, 3.2, RFC 2018 2.
-  net::TcpOptions& options = segment.options = net::TcpOptions{};
-  options.mss = announced_mss(stack.config, ipv4);
-  options.has_window_scale = !passive || tcb.window_scale;
-  options.window_scale = options.has_window_scale ? announced_window_scale(stack.config) : 0;
-  options.sack_permitted = !passive || tcb.sack_permitted;
-  if (!passive || tcb.timestamps) add_timestamps(tcb, segment, now);
-}
-
-void build_reset(const Tcb& tcb, net::Segment& segment) {  // RFC 9293 3.10.5
-  segment.tuple = tcb.tuple;
-  segment.seq = tcb.snd_nxt;
-  segment.ack = tcb.rcv_nxt;
-  segment.flags = net::kRst | net::kAck;
-  segment.ecn = 0;
-  segment.window = 0;
-  segment.cut_bytes = 0;
-  segment.options = net::TcpOptions{};
-  segment.payload.clear();
-}
-
-// One segment at snd_una, of what has been sent before.
-void build_head(const Stack& stack, const Tcb& tcb, net::Segment& segment, Micros now) {
-  begin_segment(stack, tcb, segment, tcb.snd_una, now);
-  const uint32_t limit = std::min(payload_limit(stack, tcb, segment), effective_mss(tcb));
-  const uint32_t sent = tcb.snd_max - tcb.snd_una;
-  fill_payload(tcb, {}, std::min({limit, sent, tcb.send.readable_bytes()}), segment);
-  set_end_flags(tcb, segment, tcb.snd_max == tcb.send_end() + 1);
+  fill_payload(stack, tcb, record_cursor(stack, tcb, record), length, segment);
+  set_end_flags(tcb, segment, record_end(stack, tcb, record) == tcb.send_end() + 1);
+  return true;
 }
 
 // RFC 9293 3.8.6.1: one byte at a closed window; 3.8.6.2.1: what a small window allows, after the
@@ -149,19 +65,24 @@ void build_probe(const Stack& stack, const Tcb& tcb, net::Segment& segment, Micr
   begin_segment(stack, tcb, segment, tcb.snd_una, now);
   const uint32_t limit = std::min(payload_limit(stack, tcb, segment), effective_mss(tcb));
   const uint32_t length = std::clamp(tcb.snd_wnd, 1U, limit);
-  fill_payload(tcb, {}, std::min(length, tcb.send.readable_bytes()), segment);
+  fill_payload(stack, tcb, {}, std::min(length, tcb.send.readable_bytes()), segment);
   set_end_flags(tcb, segment, segment.payload.length < std::max(tcb.snd_wnd, 1U));
 }
 
 // Bytes to send at snd_nxt now; 0: none, though the FIN may be due.
-uint32_t sendable_bytes(const Tcb& tcb, uint32_t limit) {
+uint32_t sendable_bytes(Tcb& tcb, uint32_t limit) {
   const uint32_t end = tcb.send_end();
+  const uint32_t edge = tcb.snd_una + tcb.snd_wnd;
   const uint32_t available = seq_less(tcb.snd_nxt, end) ? end - tcb.snd_nxt : 0;
-  const uint64_t window = std::min<uint64_t>(congestion_window_bytes(tcb), tcb.snd_wnd);
-  const uint32_t flight = tcb.flight_bytes();
-  const uint32_t usable = window > flight ? static_cast<uint32_t>(window - flight) : 0;
-  uint32_t length = std::min({available, usable, limit});
+  const uint32_t usable = seq_less(tcb.snd_nxt, edge) ? edge - tcb.snd_nxt : 0;
+  const uint32_t pipe = pipe_bytes(tcb);
+  const uint32_t cwnd = tcb.congestion.cwnd_bytes;
+  const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
   const uint32_t mss = effective_mss(tcb);
+  if (room < std::min({available, usable, mss}) && tcb.in_flight != nullptr) {
+    tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
+  }
+  uint32_t length = std::min({available, usable, room, limit});
   if (length < available && length > mss) length -= length % mss;
   // RFC 9293 3.8.6.2.1, sender's silly window avoidance without Nagle: a full segment, all there
   // is, or half of the largest window seen. Otherwise an ACK or the persist timer moves it on.
@@ -170,17 +91,84 @@ uint32_t sendable_bytes(const Tcb& tcb, uint32_t limit) {
   return worth ? length : 0;
 }
 
+// Whether what is sent next can be recorded. Without, one segment at a time is in flight.
+bool is_recordable(const Stack& stack, const Tcb& tcb) {
+  if (tcb.in_flight != nullptr) return can_record(stack, tcb);
+  return stack.pools.in_flight.free_count() != 0 && stack.pools.records.free_count() != 0;
+}
+
+bool is_paced_out(const Stack& stack, const Tcb& tcb, Micros now) {
+  return stack.config.pacing && tcb.in_flight != nullptr && tcb.in_flight->pace_at != kNever &&
+         tcb.in_flight->pace_at > now + kPaceQuantumUs;
+}
+
+void fill_new(const Stack& stack, const Tcb& tcb, net::Segment& segment, uint32_t length) {
+  fill_payload(stack, tcb, tcb.cursor, length, segment);
+  set_end_flags(tcb, segment, true);
+  // RFC 3168 6.1.5: neither retransmissions nor pure ACKs are ECN-capable.
+  if (tcb.ecn && segment.payload.length != 0 && tcb.snd_nxt == tcb.snd_max) {
+    segment.ecn = kEct0;
+    if (tcb.ecn_cwr) segment.flags |= net::kCwr;
+  }
+}
+
+// RFC 4821 7.3: one segment over the MSS, where a loss would disturb nothing. 0: none.
+uint32_t path_probe_length(const Tcb& tcb, const net::Segment& segment, Micros now) {
+  if (tcb.path.ceiling == 0 || tcb.phase != SendPhase::Open || tcb.snd_nxt != tcb.snd_max ||
+      segment.options.sack_count != 0) {
+    return 0;
+  }
+  const uint32_t probe = path_probe_bytes(tcb, now);
+  const uint32_t edge = tcb.snd_una + tcb.snd_wnd;
+  if (probe == 0 || seq_less(tcb.send_end(), tcb.snd_nxt + probe) ||
+      seq_less(edge, tcb.snd_nxt + probe) || pipe_bytes(tcb) + probe > tcb.congestion.cwnd_bytes) {
+    return 0;
+  }
+  return probe;
+}
+
 bool build_data(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
-  if (!has_unsent(tcb)) return false;
-  if (tcb.snd_una == tcb.snd_max && now - tcb.sent_at > tcb.rto_us) {
+  if (!has_unsent(tcb) || is_paced_out(stack, tcb, now)) return false;
+  const bool recordable = is_recordable(stack, tcb);
+  if (!recordable && (tcb.in_flight != nullptr || tcb.snd_nxt != tcb.snd_una)) return false;
+  if (tcb.snd_una == tcb.snd_max && static_cast<uint32_t>(now) - tcb.sent_us > tcb.rto_us) {
     stack.config.congestion->on_idle(tcb.congestion, effective_mss(tcb));  // RFC 5681 4.1
   }
   begin_segment(stack, tcb, segment, tcb.snd_nxt, now);
-  const uint32_t length = sendable_bytes(tcb, payload_limit(stack, tcb, segment));
+  uint32_t limit = payload_limit(stack, tcb, segment);
+  if (!recordable) limit = std::min(limit, effective_mss(tcb));
+  const uint32_t probe = path_probe_length(tcb, segment, now);
+  if (probe != 0) segment.cut_bytes = static_cast<uint16_t>(probe);
+  const uint32_t length = probe != 0 ? probe : sendable_bytes(tcb, limit);
   if (length == 0 && tcb.snd_nxt != tcb.send_end()) return false;
-  fill_payload(tcb, tcb.cursor, length, segment);
-  set_end_flags(tcb, segment, true);
+  fill_new(stack, tcb, segment, length);
   return true;
+}
+
+// RFC 8985 7.3: a new segment if the window has room, else the last one again.
+bool build_loss_probe(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
+  if (tcb.in_flight == nullptr || tcb.phase != SendPhase::Open) return false;
+  const uint32_t mss = effective_mss(tcb);
+  const uint32_t edge = tcb.snd_una + tcb.snd_wnd;
+  if (has_unsent(tcb) && can_record(stack, tcb) && seq_less(tcb.snd_nxt, edge)) {
+    begin_segment(stack, tcb, segment, tcb.snd_nxt, now);
+    const uint32_t limit = std::min(payload_limit(stack, tcb, segment), mss);
+    const uint32_t length = std::min({limit, edge - tcb.snd_nxt, tcb.send_end() - tcb.snd_nxt});
+    fill_new(stack, tcb, segment, length);
+    return segment.sequence_length() != 0;
+  }
+  uint32_t index = tcb.in_flight->last;
+  if (index == kNoRecord || stack.pools.records[index].sacked) return false;
+  if (seq_less(stack.pools.records[index].seq + mss, tcb.snd_nxt)) {
+    index = split_record(stack, tcb, index, tcb.snd_nxt - mss);
+  }
+  const SentRecord& record = stack.pools.records[index];
+  begin_segment(stack, tcb, segment, record.seq, now);
+  const uint32_t text = seq_min(tcb.snd_nxt, tcb.send_end()) - record.seq;
+  const uint32_t limit = std::min(payload_limit(stack, tcb, segment), mss);
+  fill_payload(stack, tcb, record_cursor(stack, tcb, record), std::min(text, limit), segment);
+  set_end_flags(tcb, segment, tcb.snd_nxt == tcb.send_end() + 1);
+  return segment.sequence_length() != 0;
 }
 
 // The number of a segment without text: the highest sent that the peer's window still accepts, or
@@ -190,35 +178,69 @@ uint32_t acknowledgement_seq(const Tcb& tcb) {
   return seq_min(tcb.snd_max, tcb.snd_una + tcb.snd_wnd);
 }
 
-void advance_cursor(Tcb& tcb, uint32_t length) {
-  SendCursor& cursor = tcb.cursor;
-  if (cursor.node == nullptr) cursor = {tcb.send.head(), 0};
-  while (length != 0) {
-    if (cursor.offset == cursor.node->length) {
-      cursor = {cursor.node->next, 0};
-      continue;
-    }
-    const uint32_t part = std::min(cursor.node->length - cursor.offset, length);
-    cursor.offset += part;
-    length -= part;
-  }
+// Bookkeeping for sequence numbers that leave, new ones or again.
+void note_sequence(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
+  if (seq_less(segment.seq, tcb.snd_max)) stack.counters.add(Counter::tcp_retransmits);
+  if (tcb.snd_una == tcb.snd_max) tcb.unanswered_since = to_millis(now);
+  tcb.snd_max = seq_max(tcb.snd_max, segment.seq + segment.sequence_length());
+  tcb.sent_us = static_cast<uint32_t>(now);
 }
 
-// Bookkeeping for numbers that were sent at `segment.seq`: RTT timing (Karn) and counters.
-void note_sequence(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
-  const uint32_t end = segment.seq + segment.sequence_length();
-  if (seq_less(segment.seq, tcb.snd_max)) {
-    tcb.rtt_timing = false;
-    tcb.rtt_started = now;
-    stack.counters.add(Counter::tcp_retransmits);
-  } else if (!tcb.rtt_timing && !tcb.in_recovery) {  // there the hole would be timed with it
-    tcb.rtt_timing = true;
-    tcb.rtt_seq = end;
-    tcb.rtt_started = now;
+// The next segment may leave when this one has had its share of the round trip: twice cwnd a round
+// trip in slow start, 1.2 times afterwards.
+void pace(Tcb& tcb, uint32_t bytes, Micros now) {
+  InFlight& flight = *tcb.in_flight;
+  const uint64_t tenths = tcb.congestion.slow_start() ? 20 : 12;
+  const uint64_t window = std::max<uint64_t>(tcb.congestion.cwnd_bytes * tenths / 10, 1);
+  const Micros share = static_cast<Micros>(bytes) * tcb.srtt_us / window;
+  flight.pace_at = (flight.pace_at == kNever ? now : std::max(flight.pace_at, now)) + share;
+}
+
+void note_data(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
+  const uint32_t length = segment.sequence_length();
+  const bool again = seq_less(tcb.snd_nxt, tcb.snd_max);
+  if (tcb.in_flight == nullptr && is_recordable(stack, tcb)) begin_flight(stack, tcb);
+  if (tcb.cursor.node == kNoNode) advance_cursor(stack, tcb.send, tcb.cursor, 0);
+  if (tcb.in_flight != nullptr) {
+    record_sent(stack, tcb, tcb.cursor, again, now);
+    tcb.in_flight->probe_wanted = true;
+    if (tcb.phase == SendPhase::Recovery) tcb.in_flight->prr_out += length;
+    if (stack.config.pacing && tcb.srtt_us != 0) pace(tcb, length, now);
   }
-  if (tcb.snd_una == tcb.snd_max) tcb.unanswered_since = now;
-  tcb.snd_max = seq_max(tcb.snd_max, end);
-  tcb.sent_at = now;
+  if (segment.cut_bytes > effective_mss(tcb) && segment.payload.length == segment.cut_bytes) {
+    path_on_probe(stack, tcb, segment.seq + length);
+  }
+  note_sequence(stack, tcb, segment, now);
+  advance_cursor(stack, tcb.send, tcb.cursor, segment.payload.length);
+  tcb.snd_nxt += length;
+  if ((segment.flags & net::kCwr) != 0) tcb.ecn_cwr = false;
+}
+
+void note_retransmission(Stack& stack, Tcb& tcb, const net::Segment& segment, uint32_t index,
+                         Micros now) {
+  InFlight& flight = *tcb.in_flight;
+  const uint32_t length = segment.sequence_length();
+  if (index == flight.first) flight.rto_at = kNever;  // the timer runs for this one now
+  record_resent(stack, tcb, index, length, now);
+  flight.force_resend = false;
+  if (tcb.phase == SendPhase::Recovery) flight.prr_out += length;
+  note_sequence(stack, tcb, segment, now);
+}
+
+void note_loss_probe(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
+  tcb.loss_probe = false;
+  const bool again = segment.seq != tcb.snd_nxt;
+  if (again) {
+    note_retransmission(stack, tcb, segment, tcb.in_flight->last, now);
+  } else {
+    note_data(stack, tcb, segment, now);
+  }
+  InFlight& flight = *tcb.in_flight;
+  flight.probe_sent = true;
+  flight.probe_retransmission = again;
+  flight.probe_end = tcb.snd_nxt;
+  flight.probe_wanted = false;
+  stack.counters.add(Counter::tcp_loss_probes);
 }
 
 // RFC 9293 3.8.4. Also ends TIME-WAIT, and FIN-WAIT-2 when nothing has been heard.
@@ -232,8 +254,8 @@ void on_idle_timer(Stack& stack, Tcb& tcb, Micros now) {
   const Micros limit = fin_wait2 ? config.fin_wait2_us : config.keepalive_idle_us;
   if (limit == 0) {
     tcb.idle_at = kNever;
-  } else if (now - tcb.received_at < limit) {
-    tcb.idle_at = tcb.received_at + limit;
+  } else if (const Micros idle = since(tcb.received_at, now); idle < limit) {
+    tcb.idle_at = now + (limit - idle);
   } else if (fin_wait2 || tcb.keepalives_sent >= config.keepalive_probes) {
     close_with_reset(stack, tcb, CloseCause::Timeout);
   } else {
@@ -279,15 +301,17 @@ Reason next_segment(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
     case State::Closing:
     case State::LastAck:
     case State::TimeWait:
-      if (tcb.retransmit_head) {
-        build_head(stack, tcb, segment, now);
-        if (segment.sequence_length() != 0) return Reason::RetransmitHead;
-        tcb.retransmit_head = false;
+      if (tcb.in_flight != nullptr && build_retransmission(stack, tcb, segment, now)) {
+        return Reason::Retransmit;
       }
       if (tcb.probe) {
         build_probe(stack, tcb, segment, now);
         if (segment.sequence_length() != 0) return Reason::Probe;
         tcb.probe = false;
+      }
+      if (tcb.loss_probe) {
+        if (build_loss_probe(stack, tcb, segment, now)) return Reason::LossProbe;
+        tcb.loss_probe = false;
       }
       if (build_data(stack, tcb, segment, now)) return Reason::Data;
       if (tcb.keepalive) {
@@ -316,21 +340,19 @@ void note_sent(Stack& stack, Tcb& tcb, const net::Segment& segment, Reason reaso
       note_sequence(stack, tcb, segment, now);
       tcb.snd_nxt = tcb.iss + 1;
       break;
-    case Reason::RetransmitHead:
-      tcb.retransmit_head = false;
-      note_sequence(stack, tcb, segment, now);
+    case Reason::Retransmit:
+      note_retransmission(stack, tcb, segment, next_lost_record(stack, tcb), now);
       break;
     case Reason::Probe:
       tcb.probe = false;
       tcb.snd_max = seq_max(tcb.snd_max, segment.seq + segment.sequence_length());
-      tcb.rtt_timing = false;
-      tcb.rtt_started = now;
       stack.counters.add(Counter::tcp_zero_window_probes);
       break;
+    case Reason::LossProbe:
+      note_loss_probe(stack, tcb, segment, now);
+      break;
     case Reason::Data:
-      note_sequence(stack, tcb, segment, now);
-      advance_cursor(tcb, segment.payload.length);
-      tcb.snd_nxt += segment.sequence_length();
+      note_data(stack, tcb, segment, now);
       break;
     case Reason::Keepalive:
       tcb.keepalive = false;

@@ -8,7 +8,17 @@
 namespace sluice::tcp {
 
 // Why a segment is sent; in the order in which tcp_output looks for reasons.
-enum class Reason : uint8_t { None, Reset, Syn, RetransmitHead, Probe, Data, Keepalive, Ack };
+enum class Reason : uint8_t {
+  None,
+  Reset,
+  Syn,
+  Retransmit,
+  Probe,
+  LossProbe,
+  Data,
+  Keepalive,
+  Ack,
+};
 
 // The steps of tcp_output, used by the template below alone.
 void run_timers(Stack& stack, Tcb& tcb, Micros now);

@@ -33,7 +33,7 @@ struct Pools {
   SliceNodePool nodes;
   Pool<InFlight> in_flight;
   Pool<SentRecord> records;
-  Pool<Reassembly> reassemblies;
+  Pool<ReassemblyList> reassemblies;
 
   bool all_returned() const {
     return nodes.in_use() == 0 && in_flight.in_use() == 0 && records.in_use() == 0 &&

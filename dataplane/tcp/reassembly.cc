@@ -16,6 +16,7 @@
 
 #include "abi/assert.h"
 #include "abi/limits.h"
+#include "tcp/pools.h"
 #include "tcp/seq.h"
 
 namespace sluice::tcp {
@@ -28,25 +29,44 @@ bool is_small(const net::Slice& slice) {
   return slice.length <= abi::kCollapseBytes && slice.length <= slice.owner->truesize_bytes / 2;
 }
 
-void free_node(Stack& stack, Reassembly& list, SliceNode* node) {
+void free_node(Stack& stack, ReassemblyList& list, SliceNode* node) {
   list.held_bytes -= node->owner->truesize_bytes;
   --list.nodes;
   net::release(node->owner);
   stack.nodes.give(node);
 }
 
-void recount(Reassembly& list) {
+void recount(ReassemblyList& list) {
   list.ranges = 0;
   list.tail = nullptr;
   for (SliceNode* node = list.head; node != nullptr; node = node->next) {
     if (list.tail == nullptr || end_of(list.tail) != node->seq) ++list.ranges;
     list.tail = node;
   }
-  if (list.head == nullptr) list.recent_count = 0;
+}
+
+// Takes a list from the pool when there is none. False: the pool is empty.
+bool begin_list(Stack& stack, Reassembly& held) {
+  if (held.list != nullptr) return true;
+  Pool<ReassemblyList>& pool = stack.pools.reassemblies;
+  const uint32_t index = pool.take();
+  if (index == Pool<ReassemblyList>::kNone) return false;
+  held.list = &pool[index];
+  return true;
+}
+
+// Gives the list back when nothing is in it.
+void end_list(Stack& stack, Reassembly& held) {
+  if (held.list == nullptr || held.list->head != nullptr) return;
+  if (held.list->duplicate.start != held.list->duplicate.end) return;
+  Pool<ReassemblyList>& pool = stack.pools.reassemblies;
+  pool.give(pool.index_of(*held.list));
+  held.list = nullptr;
 }
 
 // Frees everything behind `last` (all, when it is null).
-void drop_behind(Stack& stack, Reassembly& list, SliceNode* last) {
+void drop_behind(Stack& stack, Reassembly& held, SliceNode* last) {
+  ReassemblyList& list = *held.list;
   SliceNode*& link = last == nullptr ? list.head : last->next;
   SliceNode* node = link;
   link = nullptr;
@@ -56,10 +76,11 @@ void drop_behind(Stack& stack, Reassembly& list, SliceNode* last) {
     node = next;
   }
   recount(list);
+  end_list(stack, held);
 }
 
 // Puts one piece that fits exactly between `previous` and its successor. False: a bound.
-bool insert_piece(Stack& stack, Reassembly& list, SliceNode* previous, uint32_t seq,
+bool insert_piece(Stack& stack, ReassemblyList& list, SliceNode* previous, uint32_t seq,
                   const net::Slice& piece, uint32_t held_limit_bytes) {
   SliceNode* next = previous == nullptr ? list.head : previous->next;
   const bool joins_previous = previous != nullptr && end_of(previous) == seq;
@@ -90,6 +111,35 @@ bool insert_piece(Stack& stack, Reassembly& list, SliceNode* previous, uint32_t 
   ++list.nodes;
   list.ranges =
       static_cast<uint16_t>(list.ranges + 1 - (joins_previous ? 1 : 0) - (joins_next ? 1 : 0));
+  return true;
+}
+
+// Cuts the slice around what is there already. False: a bound was met.
+bool insert_slice(Stack& stack, ReassemblyList& list, uint32_t seq, const net::Slice& slice,
+                  uint32_t held_limit_bytes) {
+  const uint32_t end = seq + slice.length;
+  SliceNode* previous = nullptr;  // the last node that begins at or before `at`
+  if (list.tail != nullptr && seq_leq(list.tail->seq, seq)) previous = list.tail;
+  for (uint32_t at = seq; seq_less(at, end);) {
+    if (previous != nullptr && seq_less(at, end_of(previous))) {
+      const uint32_t again = seq_min(end, end_of(previous));
+      net::SackBlock& duplicate = list.duplicate;
+      if (duplicate.start == duplicate.end || duplicate.end == at) {
+        duplicate = {duplicate.end == at ? duplicate.start : at, again};  // the first run of them
+      }
+      at = again;
+      continue;
+    }
+    SliceNode* next = previous == nullptr ? list.head : previous->next;
+    if (next != nullptr && seq_leq(next->seq, at)) {
+      previous = next;
+      continue;
+    }
+    const uint32_t stop = next == nullptr ? end : seq_min(end, next->seq);
+    const net::Slice piece{slice.data + (at - seq), stop - at, slice.owner};
+    if (!insert_piece(stack, list, previous, at, piece, held_limit_bytes)) return false;
+    at = stop;
+  }
   return true;
 }
 
@@ -124,31 +174,20 @@ bool copy_to_small_buffer(const Stack& stack, const net::Slice& slice, net::Slic
   return true;
 }
 
-bool reassembly_insert(Stack& stack, Reassembly& list, uint32_t seq, const net::Slice& slice,
+bool reassembly_insert(Stack& stack, Reassembly& held, uint32_t seq, const net::Slice& slice,
                        uint32_t held_limit_bytes) {
-  const uint32_t end = seq + slice.length;
-  SliceNode* previous = nullptr;  // the last node that begins at or before `at`
-  if (list.tail != nullptr && seq_leq(list.tail->seq, seq)) previous = list.tail;
-  for (uint32_t at = seq; seq_less(at, end);) {
-    if (previous != nullptr && seq_less(at, end_of(previous))) {
-      at = end_of(previous);
-      continue;
-    }
-    SliceNode* next = previous == nullptr ? list.head : previous->next;
-    if (next != nullptr && seq_leq(next->seq, at)) {
-      previous = next;
-      continue;
-    }
-    const uint32_t stop = next == nullptr ? end : seq_min(end, next->seq);
-    const net::Slice piece{slice.data + (at - seq), stop - at, slice.owner};
-    if (!insert_piece(stack, list, previous, at, piece, held_limit_bytes)) return false;
-    at = stop;
+  if (!begin_list(stack, held)) {
+    stack.counters.add(abi::Counter::tcp_no_reassembly);
+    return false;
   }
-  return true;
+  const bool whole = insert_slice(stack, *held.list, seq, slice, held_limit_bytes);
+  end_list(stack, held);
+  return whole;
 }
 
-void reassembly_note_arrival(Reassembly& list, uint32_t seq) {
-  if (list.head == nullptr) return;  // nothing of it was kept
+void reassembly_note_arrival(Reassembly& held, uint32_t seq) {
+  if (held.empty()) return;  // nothing of it was kept
+  ReassemblyList& list = *held.list;
   uint32_t start = seq;
   uint32_t end = seq;
   for (const SliceNode* node = list.head; node != nullptr; node = node->next) {
@@ -175,7 +214,20 @@ void reassembly_note_arrival(Reassembly& list, uint32_t seq) {
   list.recent_count = static_cast<uint8_t>(kept + 1);
 }
 
-uint32_t reassembly_deliver(Stack& stack, Reassembly& list, SliceQueue& queue, uint32_t rcv_nxt) {
+void reassembly_note_duplicate(Stack& stack, Reassembly& held, uint32_t start, uint32_t end) {
+  if (!seq_less(start, end) || !begin_list(stack, held)) return;
+  held.list->duplicate = {start, end};
+}
+
+void reassembly_note_reported(Stack& stack, Reassembly& held) {
+  if (held.list == nullptr) return;
+  held.list->duplicate = {};
+  end_list(stack, held);
+}
+
+uint32_t reassembly_deliver(Stack& stack, Reassembly& held, SliceQueue& queue, uint32_t rcv_nxt) {
+  if (held.empty()) return rcv_nxt;
+  ReassemblyList& list = *held.list;
   while (list.head != nullptr && seq_leq(list.head->seq, rcv_nxt)) {
     SliceNode* node = list.head;
     const uint32_t end = end_of(node);
@@ -194,35 +246,39 @@ uint32_t reassembly_deliver(Stack& stack, Reassembly& list, SliceQueue& queue, u
     queue.append_node(node);
     rcv_nxt = end;
   }
-  if (list.head == nullptr) list.recent_count = 0;
+  end_list(stack, held);
   return rcv_nxt;
 }
 
-void reassembly_prune(Stack& stack, Reassembly& list, uint32_t held_limit_bytes) {
-  if (list.held_bytes <= held_limit_bytes) return;
-  uint32_t held = 0;
+void reassembly_prune(Stack& stack, Reassembly& held, uint32_t held_limit_bytes) {
+  if (held_limit_bytes == 0) reassembly_note_reported(stack, held);
+  if (held.held_bytes() <= held_limit_bytes) return;
+  uint32_t bytes = 0;
   SliceNode* last = nullptr;
-  for (SliceNode* node = list.head; node != nullptr; node = node->next) {
-    held += node->owner->truesize_bytes;
-    if (held > held_limit_bytes) break;
+  for (SliceNode* node = held.list->head; node != nullptr; node = node->next) {
+    bytes += node->owner->truesize_bytes;
+    if (bytes > held_limit_bytes) break;
     last = node;
   }
   stack.counters.add(abi::Counter::tcp_reassembly_drop);
-  drop_behind(stack, list, last);
+  drop_behind(stack, held, last);
 }
 
-void reassembly_cut(Stack& stack, Reassembly& list, uint32_t seq) {
+void reassembly_cut(Stack& stack, Reassembly& held, uint32_t seq) {
+  if (held.empty()) return;
   SliceNode* last = nullptr;
-  for (SliceNode* node = list.head; node != nullptr && seq_less(node->seq, seq);
+  for (SliceNode* node = held.list->head; node != nullptr && seq_less(node->seq, seq);
        node = node->next) {
     if (seq_less(seq, end_of(node))) node->length = seq - node->seq;
     last = node;
   }
-  drop_behind(stack, list, last);
+  drop_behind(stack, held, last);
 }
 
-void reassembly_fill_sack(const Reassembly& list, net::TcpOptions& options, uint32_t limit) {
+void reassembly_fill_sack(const Reassembly& held, net::TcpOptions& options, uint32_t limit) {
   constexpr uint32_t kBlocks = 4;
+  if (held.list == nullptr) return;
+  const ReassemblyList& list = *held.list;
   limit = std::min(limit, kBlocks);
   net::SackBlock recent[3];
   bool found[3] = {};
@@ -243,6 +299,7 @@ void reassembly_fill_sack(const Reassembly& list, net::TcpOptions& options, uint
     if (!reported && lowest_count < kBlocks) lowest[lowest_count++] = range;
   }
   uint32_t count = 0;
+  if (list.duplicate.start != list.duplicate.end) options.sack[count++] = list.duplicate;
   for (uint32_t i = 0; i < list.recent_count && count < limit; ++i) {
     if (found[i]) options.sack[count++] = recent[i];
   }

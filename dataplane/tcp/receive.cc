@@ -1,11 +1,16 @@
 // Job: turn segments into the in-order byte stream `tcb.receive`, hold what is out of order in
 // `tcb.out_of_order`, and say what window is left.
 //
-// Limits: receive queue and reassembly list together hold at most receive_limit_bytes of buffers.
-// The advertised window counts bytes, the limit counts buffers; kWindowShare of the free memory is
-// advertised, which is what full segments fill of their buffers. Senders of smaller segments fill
-// less, so under pressure these are copied together as well. If memory still runs out, in-order
-// bytes push out-of-order ones out (RFC 2018 8 permits it): a connection can always make progress.
+// Limits: receive queue and reassembly list together hold at most receive_space.limit_bytes of
+// buffers. The advertised window counts bytes, the limit counts buffers; kWindowShare of the free
+// memory is advertised, which is what full segments fill of their buffers. Senders of smaller
+// segments fill less, so when half of the limit is held these are copied together as well. If
+// memory still runs out, in-order bytes push out-of-order ones out (RFC 2018 8 permits it): a
+// connection can always make progress.
+//
+// Pressure (stack.h): Soft closes windows down to a floor as they fill. Hard keeps nothing out of
+// order and copies what is in order, or refuses it; the first piece of an empty queue is always
+// taken.
 //
 // Data flow: segment.payload -> trim to [rcv_nxt, rcv_adv) -> tcb.receive (rcv_nxt moves, the
 // reassembly list is drained) or tcb.out_of_order (rcv_nxt stays, an immediate duplicate ACK).
@@ -14,6 +19,7 @@
 #include <algorithm>
 
 #include "abi/limits.h"
+#include "tcp/receive_space.h"
 #include "tcp/seq.h"
 
 namespace sluice::tcp {
@@ -23,14 +29,14 @@ namespace {
 constexpr uint32_t kWindowShare = 5;
 
 uint32_t held_bytes(const Tcb& tcb) {
-  return tcb.receive.held_bytes() + tcb.out_of_order.held_bytes;
+  return tcb.receive.held_bytes() + tcb.out_of_order.held_bytes();
 }
 
 // Makes room for an in-order owner of `truesize_bytes`; the first one always fits. What was
 // advertised is taken, even when the buffers are less full than kWindowShare assumed (a peer with a
 // small MTU): the window has closed by then, so that the overshoot ends.
 bool make_room(Stack& stack, Tcb& tcb, uint32_t truesize_bytes) {
-  const uint32_t limit = stack.config.receive_limit_bytes;
+  const uint32_t limit = tcb.receive_space.limit_bytes;
   if (held_bytes(tcb) + truesize_bytes <= limit) return true;
   const uint32_t in_order = tcb.receive.held_bytes() + truesize_bytes;
   reassembly_prune(stack, tcb.out_of_order, in_order < limit ? limit - in_order : 0);
@@ -39,24 +45,25 @@ bool make_room(Stack& stack, Tcb& tcb, uint32_t truesize_bytes) {
 
 // Worth copying behind the tail instead of holding its packet buffer.
 bool is_collapsible(const Stack& stack, const Tcb& tcb, const net::Slice& slice) {
-  if (stack.pressure) return true;
+  if (stack.pressure == Pressure::Hard) return true;
   if (slice.length > slice.owner->truesize_bytes / 2) return false;
   return slice.length <= abi::kCollapseBytes ||
-         held_bytes(tcb) > stack.config.receive_limit_bytes / 2;
+         held_bytes(tcb) > tcp_receive_limit_bytes(stack, tcb) / 2;
 }
 
 // Appends one in-order slice, or a copy of it. False: no memory, nothing was taken.
 bool append_in_order(Stack& stack, Tcb& tcb, const net::Slice& slice) {
+  const bool scarce = stack.pressure == Pressure::Hard;
   net::Slice kept = slice;
   bool copied = false;
-  if ((stack.pressure || !tcb.receive.empty()) && is_collapsible(stack, tcb, slice)) {
+  if ((scarce || !tcb.receive.empty()) && is_collapsible(stack, tcb, slice)) {
     if (!tcb.receive.empty() && copy_behind(stack, tcb.receive.tail(), slice)) {
       tcb.receive.extend_tail(slice.length);
       return true;
     }
     copied = copy_to_small_buffer(stack, slice, kept);
   }
-  if (stack.pressure && !copied && !tcb.receive.empty()) {
+  if (scarce && !copied && !tcb.receive.empty()) {
     stack.counters.add(abi::Counter::tcp_pressure_drop);
     return false;
   }
@@ -107,12 +114,12 @@ bool take_in_order(Stack& stack, Tcb& tcb, const net::Chain& payload, uint32_t s
 }
 
 void take_out_of_order(Stack& stack, Tcb& tcb, uint32_t seq, const net::Chain& payload) {
-  if (stack.pressure) {
+  if (stack.pressure == Pressure::Hard) {
     stack.counters.add(abi::Counter::tcp_out_of_order);
     stack.counters.add(abi::Counter::tcp_pressure_drop);
     return;
   }
-  const uint32_t limit = stack.config.receive_limit_bytes;
+  const uint32_t limit = tcb.receive_space.limit_bytes;
   const uint32_t in_order = tcb.receive.held_bytes();
   const uint32_t held_limit = in_order < limit ? limit - in_order : 0;
   uint32_t at = seq;
@@ -187,6 +194,9 @@ void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, Inp
 
   const uint32_t before = tcb.rcv_nxt;
   if (seq_leq(segment.seq, tcb.rcv_nxt)) {
+    if (tcb.sack_permitted) {
+      reassembly_note_duplicate(stack, tcb.out_of_order, segment.seq, seq_min(end, tcb.rcv_nxt));
+    }
     const bool gap = !tcb.out_of_order.empty();
     if (!take_in_order(stack, tcb, segment.payload, tcb.rcv_nxt - segment.seq)) tcb.ack_now = true;
     if (gap) {
@@ -201,35 +211,39 @@ void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, Inp
   }
   if (tcb.rcv_nxt != before) {
     result.readable = true;
+    measure_receive_space(stack, tcb, segment, now);
     schedule_ack(stack, tcb, segment.payload.length, now);
   }
   if (tcb.peer_fin && tcb.rcv_nxt == tcb.peer_fin_seq) receive_fin(stack, tcb, now, result);
 }
 
-uint32_t full_window_bytes(const TcpConfig& config) {
-  return static_cast<uint32_t>(static_cast<uint64_t>(config.receive_limit_bytes) * kWindowShare /
-                               8);
+uint32_t window_of_limit(uint32_t limit_bytes) {
+  return static_cast<uint32_t>(uint64_t{limit_bytes} * kWindowShare / 8);
 }
 
+uint64_t limit_for_window(uint64_t window_bytes) { return window_bytes * 8 / kWindowShare; }
+
 uint16_t syn_window_bytes(const TcpConfig& config) {
-  return static_cast<uint16_t>(std::min(full_window_bytes(config), 65535U));
+  const uint32_t limit = std::min(config.receive_initial_bytes, config.receive_limit_bytes);
+  return static_cast<uint16_t>(std::min(window_of_limit(limit), 65535U));
 }
 
 uint32_t window_edge(const Stack& stack, const Tcb& tcb) {
-  const TcpConfig& config = stack.config;
   const uint32_t held = held_bytes(tcb);
-  const uint64_t free = held < config.receive_limit_bytes ? config.receive_limit_bytes - held : 0;
-  const uint64_t window = std::min<uint64_t>(free * kWindowShare / 8, 65535ULL << tcb.rcv_wscale);
+  const uint32_t limit = tcp_receive_limit_bytes(stack, tcb);
+  const uint32_t free = held < limit ? limit - held : 0;
+  const uint64_t window =
+      std::min<uint64_t>(window_of_limit(free), uint64_t{65535} << tcb.rcv_wscale);
   const uint32_t edge = tcb.rcv_nxt + static_cast<uint32_t>(window);
   // RFC 9293 3.8.6.2.1: the window is not shrunk. 3.8.6.2.2: it does not grow by crumbs.
-  const uint32_t step = std::min<uint32_t>(full_window_bytes(config) / 2, tcb.mss);
+  const uint32_t step = std::min<uint32_t>(window_of_limit(limit) / 2, tcb.mss);
   return seq_leq(tcb.rcv_adv + step, edge) ? edge : tcb.rcv_adv;
 }
 
 bool window_update_due(const Stack& stack, const Tcb& tcb) {
   if (!can_receive(tcb.state)) return false;
   // While the peer has window left its text comes and is acknowledged, with the new window.
-  const uint32_t full = full_window_bytes(stack.config);
+  const uint32_t full = window_of_limit(tcp_receive_limit_bytes(stack, tcb));
   if (tcb.rcv_adv - tcb.rcv_nxt > full / 4) return false;
   const uint32_t gain = window_edge(stack, tcb) - tcb.rcv_adv;
   return gain != 0 && gain >= std::min(full / 4, 2U * tcb.mss);
@@ -238,7 +252,7 @@ bool window_update_due(const Stack& stack, const Tcb& tcb) {
 void enter_time_wait(const Stack& stack, Tcb& tcb, Micros now, InputResult& result) {
   set_state(tcb, State::TimeWait);
   tcb.retransmit_at = kNever;
-  tcb.persist = tcb.probe = tcb.retransmit_head = false;
+  tcb.persist = tcb.probe = tcb.loss_probe = false;
   tcb.idle_at = now + stack.config.time_wait_us;
   result.time_wait = true;
 }

@@ -14,9 +14,10 @@ bool is_acceptable(const Tcb& tcb, const net::Segment& segment);
 // RFC 9293 3.10.7.4, seventh and eighth: takes text and FIN of an acceptable segment.
 void receive_text(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now, InputResult& result);
 
-// The most that the receive window can be.
-uint32_t full_window_bytes(const TcpConfig& config);
-// What a SYN advertises of it: unscaled. RFC 7323 2.2.
+// The window that a limit of held bytes is worth, and the other way round.
+uint32_t window_of_limit(uint32_t limit_bytes);
+uint64_t limit_for_window(uint64_t window_bytes);
+// What a SYN advertises of the initial window: unscaled. RFC 7323 2.2.
 uint16_t syn_window_bytes(const TcpConfig& config);
 // The right edge that an ACK sent now would advertise; never left of rcv_adv. RFC 9293 3.8.6.2.2.
 uint32_t window_edge(const Stack& stack, const Tcb& tcb);

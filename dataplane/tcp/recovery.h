@@ -1,5 +1,5 @@
-// Acknowledgements, retransmission and its timer: RFC 6298, RFC 5681, RFC 6582, RFC 3042.
-// Used by input.cc and output.cc.
+// Acknowledgements and what follows from them: RFC 5681, RFC 6675, RFC 6937, RFC 5682, RFC 3522.
+// Used by input.cc and retransmit_timer.cc.
 #pragma once
 
 #include "tcp/input.h"
@@ -14,16 +14,16 @@ bool process_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now
 // The handshake is done: first windows, first RTO.
 void begin_transfer(Stack& stack, Tcb& tcb, Micros now);
 
-// The retransmission or persist timer has expired.
-void on_retransmit_timer(Stack& stack, Tcb& tcb, Micros now);
-// After sending: which of the two timers runs.
-void update_retransmit_timer(Stack& stack, Tcb& tcb, Micros now);
+// RACK's timer has expired: what was late is lost now, if nothing came in between.
+void on_reorder_timer(Stack& stack, Tcb& tcb, Micros now);
+// The retransmission timer has: everything is lost. RFC 5681 3.1, RFC 6298 5.4-5.6.
+void enter_loss(Stack& stack, Tcb& tcb, Micros now);
 
-// RFC 6298 2.2, 2.3.
-void add_rtt_sample(const Stack& stack, Tcb& tcb, uint64_t sample_us);
-// What cwnd allows to be in flight now, limited transmit included.
-uint64_t congestion_window_bytes(const Tcb& tcb);
-// Whether something queued has not been sent (since the last timeout).
+// The MSS has fallen because the path drops what is larger: segments in flight over it are sent
+// again in the new size, and no window is reduced.
+void resend_oversized(Stack& stack, Tcb& tcb);
+
+// Whether something queued has not been sent (since the window was closed).
 bool has_unsent(const Tcb& tcb);
 
 }  // namespace sluice::tcp

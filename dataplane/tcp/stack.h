@@ -17,16 +17,27 @@ inline constexpr Micros kSecond = 1'000'000;
 
 struct CongestionOps;
 struct Pools;                         // pools.h
-extern const CongestionOps kNewReno;  // congestion.h
+extern const CongestionOps kCubic;  // congestion.h
+
+// How scarce the memory is that all connections of a worker share. Windows shrink before anything
+// is dropped: Soft comes well before Hard.
+enum class Pressure : uint8_t {
+  None,
+  Soft,  // windows neither grow nor are opened again beyond kReceiveFloorBytes
+  Hard,  // also: nothing is kept out of order, and what is in order is copied or refused
+};
 
 struct TcpConfig {
   uint32_t mtu_bytes = 1500;  // of the port; the MSS we announce follows from it
+  uint32_t mss_clamp = 0;     // most that is announced or sent as an MSS; 0: what the MTU allows
   // Payload of one emitted segment where the port segments (TSO), at most 65,000; 0: one MSS.
   uint32_t tso_bytes = 0;
 
-  // Truesize of the buffers that one connection may hold in its receive queue and reassembly list,
-  // and in its send queue.
+  // Truesize of the buffers that one connection may hold in its receive queue and reassembly list:
+  // at first, and where the peer fills it round trip after round trip (receive_space.h).
+  uint32_t receive_initial_bytes = abi::kReceiveInitialBytes;
   uint32_t receive_limit_bytes = abi::kReceiveLimitBytes;
+  // The same of its send queue.
   uint32_t send_limit_bytes = abi::kSendLimitBytes;
 
   Micros rto_initial_us = 1 * kSecond;       // RFC 6298 2.1
@@ -47,7 +58,7 @@ struct TcpConfig {
   bool ecn = true;      // RFC 3168: offered to backends, accepted from clients
   bool pacing = false;  // new data is spread over the round trip
 
-  const CongestionOps* congestion = &kNewReno;
+  const CongestionOps* congestion = &kCubic;
 };
 
 // A small buffer into which received bytes are copied together, so that tiny segments cannot pin
@@ -83,10 +94,8 @@ struct Stack {
   abi::Counters& counters;
   SmallBufferPool small_buffers;
   Secrets secrets;
-  // Set by the owner while packet buffers are scarce over all connections: out-of-order text is not
-  // kept and in-order text is copied instead of holding its packet buffer, or refused: it comes
-  // again.
-  bool pressure = false;
+  // Set by the owner now and then, by how many packet buffers and nodes connections hold.
+  Pressure pressure = Pressure::None;
 };
 
 }  // namespace sluice::tcp

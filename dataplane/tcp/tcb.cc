@@ -5,6 +5,7 @@
 
 #include "abi/assert.h"
 #include "tcp/pools.h"
+#include "tcp/scoreboard.h"
 
 namespace sluice::tcp {
 namespace {
@@ -104,9 +105,10 @@ void set_state(Tcb& tcb, State state) {
 void close_tcb(Stack& stack, Tcb& tcb, CloseCause cause) {
   set_state(tcb, State::Closed);
   tcb.close_cause = cause;
+  end_flight(stack, tcb);
   tcb.retransmit_at = tcb.delayed_ack_at = tcb.idle_at = kNever;
-  tcb.ack_now = tcb.retransmit_head = tcb.probe = tcb.keepalive = false;
-  tcb.persist = tcb.in_recovery = tcb.rtt_timing = tcb.fin_queued = false;
+  tcb.ack_now = tcb.loss_probe = tcb.probe = tcb.keepalive = false;
+  tcb.persist = tcb.fin_queued = tcb.ecn_echo = tcb.ecn_cwr = false;
   tcb.rst_pending = tcb.output_wanted = false;
   tcb.send.clear(stack.nodes);
   tcb.cursor = SendCursor{};
@@ -130,10 +132,33 @@ uint32_t effective_mss(const Tcb& tcb) {
   return tcb.mss - (tcb.timestamps ? kTimestampOptionBytes : 0U);
 }
 
+void advance_cursor(const Stack& stack, const SliceQueue& queue, SendCursor& cursor,
+                    uint32_t length) {
+  if (cursor.node == kNoNode) {
+    if (queue.head() == nullptr) return;
+    cursor = {stack.nodes.index_of(queue.head()), 0};
+  }
+  const SliceNode* node = stack.nodes.at(cursor.node);
+  while (length != 0) {
+    if (cursor.offset == node->length) {
+      if (node->next == nullptr) return;
+      node = node->next;
+      cursor = {stack.nodes.index_of(node), 0};
+      continue;
+    }
+    const uint32_t part = std::min(node->length - cursor.offset, length);
+    cursor.offset += part;
+    length -= part;
+  }
+}
+
 uint16_t announced_mss(const TcpConfig& config, bool ipv4) {
   const uint32_t headers = ipv4 ? kIpv4AndTcpHeaderBytes : kIpv6AndTcpHeaderBytes;
   SLUICE_ASSERT(config.mtu_bytes >= headers + kMinMssBytes && config.mtu_bytes <= 65535);
-  return static_cast<uint16_t>(config.mtu_bytes - headers);
+  const uint32_t most = config.mtu_bytes - headers;
+  if (config.mss_clamp == 0) return static_cast<uint16_t>(most);
+  SLUICE_ASSERT(config.mss_clamp >= kMinMssBytes);
+  return static_cast<uint16_t>(std::min(most, config.mss_clamp));
 }
 
 uint8_t announced_window_scale(const TcpConfig& config) {

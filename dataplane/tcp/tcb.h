@@ -49,11 +49,26 @@ using ReceiveQueue = SliceQueue;
 // attack on our packet rate.
 inline constexpr uint32_t kMinMssBytes = 216;
 
-// Where snd_nxt stands in the send queue. `node` is null when the queue is empty.
+// A place in the send queue: the pool's index of a node, and a byte in it (or its end).
+inline constexpr uint32_t kNoNode = UINT32_MAX;
 struct SendCursor {
-  SliceNode* node = nullptr;
+  uint32_t node = kNoNode;  // kNoNode: the queue's beginning
   uint32_t offset = 0;
 };
+
+// What the sender is doing about losses.
+enum class SendPhase : uint8_t {
+  Open,      // nothing is known to be lost
+  Recovery,  // fast recovery until snd_una reaches `recover`; RFC 6675 5
+  Loss,      // after a timeout, until snd_una reaches `recover`
+};
+
+// A moment in milliseconds, modulo 2^32: for differences below 49 days.
+using Millis32 = uint32_t;
+inline Millis32 to_millis(Micros moment) { return static_cast<Millis32>(moment / 1000); }
+inline Micros since(Millis32 then, Micros now) {
+  return static_cast<Micros>(to_millis(now) - then) * 1000;
+}
 
 struct Tcb {
   net::FlowTuple tuple;
@@ -81,16 +96,17 @@ struct Tcb {
   // Owed to the peer; cleared when sent.
   bool ack_now : 1 = false;
   bool rst_pending : 1 = false;
-  bool retransmit_head : 1 = false;  // one segment at snd_una: RFC 6582
-  bool probe : 1 = false;            // persist timer expired
-  bool keepalive : 1 = false;        // keepalive timer expired
-  bool output_wanted : 1 = false;    // queue or window changed, or emit had no room
+  bool loss_probe : 1 = false;     // the probe timer expired: RFC 8985 7.3
+  bool probe : 1 = false;          // persist timer expired
+  bool keepalive : 1 = false;      // keepalive timer expired
+  bool output_wanted : 1 = false;  // queue or window changed, or emit had no room
   // Of loss recovery.
-  bool persist : 1 = false;      // retransmit_at is the persist timer
-  bool in_recovery : 1 = false;  // RFC 6582
-  bool partial_ack : 1 = false;  // one was seen in this recovery
-  bool rtt_timing : 1 = false;   // rtt_seq is being timed (Karn: cleared by a retransmission)
+  bool persist : 1 = false;          // retransmit_at is the persist timer
+  bool reordering_seen : 1 = false;  // RFC 8985: RACK.reordering_seen
 
+  SendPhase phase : 2 = SendPhase::Open;
+  uint8_t reorder_multiple : 4 = 1;     // RFC 8985: RACK.reo_wnd_mult
+  uint8_t reorder_persistence : 4 = 0;  // RFC 8985: RACK.reo_wnd_persist
   uint8_t dup_acks = 0;
   uint8_t backoff = 0;          // doublings of the RTO, of the persist interval
   uint8_t keepalives_sent = 0;  // without an answer
@@ -99,13 +115,12 @@ struct Tcb {
   // Send sequence space.
   uint32_t iss = 0;
   uint32_t snd_una = 0;
-  uint32_t snd_nxt = 0;  // what goes out next; falls back to snd_una on a timeout
+  uint32_t snd_nxt = 0;  // what goes out next; falls back to snd_una when the window has closed
   uint32_t snd_max = 0;  // the RFC's SND.NXT: one past the highest number sent
   uint32_t snd_wnd = 0;
   uint32_t snd_wl1 = 0;
   uint32_t snd_wl2 = 0;
   uint32_t max_snd_wnd = 0;  // RFC 5961 5.2, RFC 9293 3.8.6.2.1
-  uint32_t recover = 0;      // RFC 6582 3.2
   // Receive sequence space.
   uint32_t irs = 0;
   uint32_t rcv_nxt = 0;
@@ -122,10 +137,9 @@ struct Tcb {
   uint32_t srtt_us = 0;  // 0: no sample yet
   uint32_t rttvar_us = 0;
   uint32_t rto_us = 0;  // without backoff
-  uint32_t rtt_seq = 0;
+  uint32_t min_rtt_us = UINT32_MAX;
 
   Congestion congestion;
-  uint32_t min_rtt_us = UINT32_MAX;
   InFlight* in_flight = nullptr;  // null: nothing is, or the pool was empty
   Path path;
   ReceiveSpace receive_space;
@@ -136,14 +150,13 @@ struct Tcb {
   Reassembly out_of_order;
 
   // Timers; kNever when off.
-  Micros retransmit_at = kNever;  // RTO or persist
+  Micros retransmit_at = kNever;  // RTO or persist; tail loss probe, reordering, pacing
   Micros delayed_ack_at = kNever;
   Micros idle_at = kNever;  // keepalive, FIN-WAIT-2 or TIME-WAIT, by state
   // Moments.
-  Micros unanswered_since = 0;  // the peer owes an acknowledgement since then
-  Micros received_at = 0;
-  Micros sent_at = 0;      // last data segment
-  Micros rtt_started = 0;  // of the timed segment, or the latest retransmission
+  Millis32 unanswered_since = 0;  // the peer owes an acknowledgement since then
+  Millis32 received_at = 0;
+  uint32_t sent_us = 0;  // last data segment or SYN, modulo 2^32
 
   // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.
   uint32_t send_seq() const {
@@ -175,6 +188,10 @@ uint16_t announced_mss(const TcpConfig& config, bool ipv4);
 uint8_t announced_window_scale(const TcpConfig& config);
 // Our timestamp clock ticks in milliseconds. RFC 7323 5.4.
 inline uint32_t timestamp_clock(Micros now) { return static_cast<uint32_t>(now / 1000); }
+
+// Moves a place in `queue` on by `length` bytes, at most to its end.
+void advance_cursor(const Stack& stack, const SliceQueue& queue, SendCursor& cursor,
+                    uint32_t length);
 
 // Asserts what always holds between two calls; walks every list. For tests.
 void check_invariants(const Stack& stack, const Tcb& tcb);

@@ -128,7 +128,7 @@ bool TimeWaitTable::input(Stack& stack, const net::Segment& segment, Micros now,
     return true;
   }
   const uint32_t end = segment.seq + segment.sequence_length();
-  if (end == segment.seq) return true;                             // a pure ACK: nothing to say
+  if (end == segment.seq) return true;  // a pure ACK: nothing to say
   // The wait begins anew, but not for every FIN of a flood: each takes a place in the ring.
   if ((segment.flags & net::kFin) != 0 && end == entry.rcv_nxt &&
       milliseconds(now) - entry.begun_ms >= kReuseAfterMs) {

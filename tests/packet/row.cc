@@ -33,7 +33,8 @@ std::pair<uint32_t, uint32_t> number_pair(const std::string& text) {
 uint8_t parse_flags(const std::string& text) {
   static const std::map<char, uint8_t> kLetters = {{'S', net::kSyn}, {'F', net::kFin},
                                                    {'R', net::kRst}, {'P', net::kPsh},
-                                                   {'U', net::kUrg}, {'.', net::kAck}};
+                                                   {'U', net::kUrg}, {'.', net::kAck},
+                                                   {'E', net::kEce}, {'W', net::kCwr}};
   uint8_t flags = 0;
   for (char letter : text) {
     if (letter == '-') continue;
@@ -102,6 +103,8 @@ Row parse_row(std::string line) {
       row.ack = parse_number(words[i + 1]);
     } else if (words[i] == "win") {
       row.window = parse_number(words[i + 1]);
+    } else if (words[i] == "ip") {
+      row.ip_ecn = parse_number(words[i + 1]);
     } else {
       throw ScriptError("unknown: " + words[i]);
     }
@@ -115,6 +118,8 @@ std::string describe(const net::Segment& segment, uint32_t length, uint32_t iss,
                                      {'F', net::kFin},
                                      {'R', net::kRst},
                                      {'P', net::kPsh},
+                                     {'E', net::kEce},
+                                     {'W', net::kCwr},
                                      {'.', net::kAck}}) {
     if ((segment.flags & flag) != 0) out << letter;
   }

@@ -22,6 +22,7 @@ struct Row {
   uint32_t length = 0;
   std::optional<uint32_t> ack;
   std::optional<uint32_t> window;
+  std::optional<uint32_t> ip_ecn;
   bool has_options = false;
   net::TcpOptions options;
   bool no_timestamps = false;

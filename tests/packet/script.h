@@ -2,23 +2,31 @@
 //
 // One statement a line; `#` begins a comment; `== name` begins a test with everything fresh.
 //
-//   set KEY VALUE            config, before opening: receive_limit, mtu, tso, keepalive_ms,
-//                            user_timeout_ms, connect_timeout_ms, time_wait_ms, nodes, isn (ours),
-//                            peer_isn, start_ms, truesize, piece (bytes that one `send` slice
-//                            has), ack_small (Tcb::ack_small, active open)
+//   set KEY VALUE            config, before opening: receive_limit, receive_initial (less: the
+//                            window tunes itself), send_limit, mtu, mss_clamp, tso, ecn, ipv6,
+//                            keepalive_ms, keepalive_interval_ms, keepalive_probes,
+//                            user_timeout_ms, connect_timeout_ms, time_wait_ms, fin_wait2_ms,
+//                            nodes, isn (ours), peer_isn, peer_port, start_ms, truesize, piece
+//                            (bytes of one `send` slice), ack_small (Tcb::ack_small, active open)
 //   connect | listen         active open; passive, by cookie
+//   park                     the connection in TIME-WAIT becomes an entry of the TimeWaitTable
+//   reconnect yes | no       active open over that entry: allowed or not
 //   send N | read N | fin | abort
-//   < FLAGS A:B(N) [ack K] [win W] [<OPTIONS>]    a segment from the peer
-//   > FLAGS A:B(N) [ack K] [win W] [<OPTIONS>]    the next segment from us; win and options are
-//                                                 compared where given
+//   icmp toobig SEQ MTU | icmp unreachable SEQ CODE | icmp expired SEQ | icmp parameter SEQ
+//   pressure none|soft|hard
+//   < FLAGS A:B(N) [ack K] [win W] [ip E] [<OPTIONS>]    a segment from the peer
+//   > FLAGS A:B(N) [ack K] [win W] [ip E] [<OPTIONS>]    the next segment from us; win, ip and
+//                                                        options are compared where given
 //   > none                   nothing (more) is sent
 //   +MS                      time passes, timers run; before it, everything sent was expected
-//   state S | cause C | readable N | counter NAME N
+//   state S | cause C | readable N | counter NAME N | mss N (Tcb::mss) | ecn on|off
+//   limit N                  truesize that the connection may hold now
 //   result NAME...           of all input since the last `result`: connected readable writable
 //                            peer_finished time_wait closed answer_reset, or none
 //   blocked on|off           whether emit refuses
 //
-// Sequence numbers are relative to each side's ISN. FLAGS: S F R P U . (ACK) or - for none.
+// Sequence numbers are relative to each side's ISN. FLAGS: S F R P U E W (CWR) . (ACK) or -
+// for none. E of `ip` is the codepoint: 0 none, 1 ECT(1), 2 ECT(0), 3 CE.
 // OPTIONS: mss N, ws N, sackok, ts N (from the peer: tsval, with our last tsval as tsecr; from us:
 // tsecr), ts (present), nots (absent), sack A:B ... Payload is a pattern of the position, checked
 // when it is read and when it is sent.

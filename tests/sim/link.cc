@@ -12,6 +12,9 @@ namespace sluice::testbed {
 using tcp::Micros;
 
 constexpr Micros kMaxBurst = 100'000;
+constexpr uint64_t kSecondNs = 1'000'000'000;
+constexpr uint64_t kHeaderBytes = 60;           // of every packet, about
+constexpr uint8_t kCongestionExperienced = 3;  // RFC 3168 5
 
 void Link::send(const net::Segment& segment, Micros now) {
   const WireSegment whole = to_wire(segment);
@@ -41,25 +44,53 @@ bool Link::lost(Micros now) {
   return true;
 }
 
-void Link::send_packet(WireSegment wire, Micros now) {
-  Micros leaves = now;
-  if (settings_.bytes_per_second != 0) {
-    const uint64_t bytes = wire.payload.size() + 60;
-    const Micros backlog_us = busy_until_ > now ? busy_until_ - now : 0;
-    if (backlog_us * settings_.bytes_per_second / tcp::kSecond > settings_.queue_bytes) return;
-    busy_until_ = now + backlog_us + bytes * tcp::kSecond / settings_.bytes_per_second;
-    leaves = busy_until_;
+bool Link::pass_queue(WireSegment& wire, Micros now, Micros& leaves) {
+  if (settings_.bytes_per_second == 0) return true;
+  const uint64_t now_ns = now * 1000;
+  const uint64_t backlog_ns = busy_until_ns_ > now_ns ? busy_until_ns_ - now_ns : 0;
+  const uint64_t backlog_bytes = backlog_ns * settings_.bytes_per_second / kSecondNs;
+  if (backlog_bytes > settings_.queue_bytes) return false;
+  if (backlog_bytes > settings_.mark_bytes && wire.header.ecn != 0) {
+    wire.header.ecn = kCongestionExperienced;
+    ++counters_.marked;
   }
-  if (lost(now) || random_.chance(settings_.corrupt)) return;
+  const uint64_t bytes = wire.payload.size() + kHeaderBytes;
+  busy_until_ns_ = now_ns + backlog_ns + bytes * kSecondNs / settings_.bytes_per_second;
+  leaves = busy_until_ns_ / 1000;
+  return true;
+}
+
+void Link::fly(WireSegment wire, Micros at) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint32_t>(store_.size()));
+    store_.emplace_back();
+  }
+  const uint32_t slot = free_.back();
+  free_.pop_back();
+  store_[slot] = std::move(wire);
+  flying_.push({at, order_++, slot});
+}
+
+void Link::send_packet(WireSegment wire, Micros now) {
+  ++counters_.packets;
+  Micros leaves = now;
+  if (!pass_queue(wire, now, leaves)) {
+    ++counters_.queue_dropped;
+    return;
+  }
+  if (lost(now) || random_.chance(settings_.corrupt)) {
+    ++counters_.lost;
+    return;
+  }
   Micros at = leaves + settings_.delay_us + random_.below(settings_.jitter_us + 1);
   if (random_.chance(settings_.reorder)) {
     at += random_.below(4 * (settings_.delay_us + settings_.jitter_us) + 1);
   }
   if (random_.chance(settings_.duplicate)) {
-    flying_.push({at + random_.below(settings_.delay_us + 1), order_++, wire});
+    fly(wire, at + random_.below(settings_.delay_us + 1));
   }
   if (random_.chance(settings_.mangle)) mangle(wire);
-  flying_.push({at, order_++, std::move(wire)});
+  fly(std::move(wire), at);
 }
 
 void Link::mangle(WireSegment& wire) {
@@ -99,9 +130,10 @@ void Link::mangle(WireSegment& wire) {
 }
 
 WireSegment Link::take() {
-  WireSegment wire = flying_.top().wire;
+  const uint32_t slot = flying_.top().slot;
   flying_.pop();
-  return wire;
+  free_.push_back(slot);
+  return std::move(store_[slot]);
 }
 
 }  // namespace sluice::testbed
