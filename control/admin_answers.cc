@@ -144,6 +144,29 @@ std::string counters(const AdminSources& sources) {
   return admin_result({{"counters", std::move(sums)}, {"workers", std::move(workers)}});
 }
 
+// What `sluicectl cores` shows, as running totals and the time at which they were so: whoever wants
+// rates asks twice.
+std::string cores(const AdminSources& sources) {
+  const AttachmentPtr& attachment = sources.attacher.current();
+  if (!attachment) return admin_error("not_attached", "not attached to the dataplane");
+  Json rows = Json::array();
+  for (uint32_t worker = 0; worker < attachment->region.shape().workers; ++worker) {
+    const abi::WorkerBlock& block = attachment->region.worker(worker);
+    Json row = {{"worker", worker},
+                {"published_us", block.published_us.load(std::memory_order_relaxed)}};
+    using enum abi::Counter;
+    for (const abi::Counter counter :
+         {flows_active, loop_us, busy_us, sleeps, rx_packets, rx_bytes, tx_packets, tx_bytes,
+          redirected_in, redirected_out, redirect_full, rss_mispredicted, packet_buffers_in_use,
+          buffers_in_use}) {
+      const auto index = static_cast<size_t>(counter);
+      row[abi::kCounterInfo[index].name] = block.counters[index].load(std::memory_order_relaxed);
+    }
+    rows.push_back(std::move(row));
+  }
+  return admin_result({{"cores", std::move(rows)}});
+}
+
 Json certificates(const AdminSources& sources) {
   Json list = Json::array();
   for (const HostConfig& host : sources.config.hosts) {
@@ -256,13 +279,15 @@ void answer_admin(const AdminSources& sources, const nlohmann::json& request,
     respond(admin_result(status(sources)));
   } else if (name == "counters") {
     respond(counters(sources));
+  } else if (name == "cores") {
+    respond(cores(sources));
   } else if (name == "certs") {
     respond(admin_result(certificates(sources)));
   } else if (name == "connections") {
     connections(sources, request, std::move(respond));
   } else {
     respond(admin_error("unknown_command",
-                        "known commands are status, connections, counters and certs"));
+                        "known commands are status, connections, counters, cores and certs"));
   }
 }
 

@@ -53,6 +53,8 @@ net::NicSettings nic_settings(const DataplaneConfig& config) {
     out.vlan = port.vlan;
     out.has_gateway = port.has_gateway;
     out.gateway = port.gateway;
+    out.has_gateway6 = port.has_gateway6;
+    out.gateway6 = port.gateway6;
     settings.ports.push_back(out);
   }
   return settings;
@@ -80,7 +82,9 @@ void log_ports(const net::Nic& nic) {
                               {"link", info.link_up ? "up" : "down"},
                               {"chains", info.chains ? "yes" : "no"},
                               {"checksum_offload", info.checksum_offload ? "yes" : "no"},
-                              {"segmentation_offload", info.segmentation_offload ? "yes" : "no"}});
+                              {"segmentation_offload", info.segmentation_offload ? "yes" : "no"},
+                              {"receive_coalescing", info.receive_coalescing ? "yes" : "no"},
+                              {"spread_by", info.spreading}});
   }
 }
 
@@ -126,11 +130,28 @@ int signal_descriptor() {
   return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-void serve(ControlLink& link, int signals) {
+// Says once that a port spreads otherwise than it says; false when there is nothing to say yet.
+bool note_misprediction(const std::vector<std::unique_ptr<Worker>>& workers) {
+  for (size_t i = 0; i < workers.size(); ++i) {
+    if (!workers[i]->mispredicted()) continue;
+    log::warning(
+        "packets arrive at other queues than the port's RSS key and table say; they change "
+        "cores through rings (counter rss_mispredicted)",
+        {{"worker", i}});
+    return true;
+  }
+  return false;
+}
+
+void serve(ControlLink& link, const std::vector<std::unique_ptr<Worker>>& workers, int signals,
+           bool watch_spreading) {
+  constexpr int kWatchMs = 1000;
   for (;;) {
     pollfd waits[3] = {
         {signals, POLLIN, 0}, {link.listener_fd(), POLLIN, 0}, {link.connection_fd(), POLLIN, 0}};
-    if (poll(waits, 3, -1) < 0) continue;
+    const int ready = poll(waits, 3, watch_spreading ? kWatchMs : -1);
+    if (watch_spreading) watch_spreading = !note_misprediction(workers);
+    if (ready <= 0) continue;
     if (waits[0].revents != 0) return;
     std::string event;
     if (waits[2].revents != 0) {
@@ -180,7 +201,9 @@ int run(const DataplaneConfig& config) {
                                        {"pid", getpid()},
                                        {"workers", workers.size()},
                                        {"control_socket", config.control_socket}});
-  serve(link, signals);
+  bool watch_spreading = false;
+  for (uint32_t i = 0; i < nic->ports(); ++i) watch_spreading |= nic->rss(i) != nullptr;
+  serve(link, workers, signals, watch_spreading);
   log::info("stopping; every connection is reset");
   for (const auto& worker : workers) worker->stop();
   nic->wait();

@@ -1,18 +1,14 @@
 // The worker's loop: one list of polls, run to completion.
 //
 //   turn(now): control's coming and going -> a burst of each port -> frames from other workers
-//              -> serve the flows that were touched -> control's rings -> timers -> ARP -> transmit
+//              -> serve the flows that were touched -> control's rings -> timers -> ARP, ND
+//              -> transmit
 //
-// A frame is parsed where it arrives. TCP whose flow belongs to another worker is handed over with
-// its buffer: client flows by the hash of their tuple, backend flows by their local port (worker w
-// of n connects from ports p with p % n == w). ARP is answered where it arrives and shared with the
-// rest.
+// What becomes of a frame is in worker_frames.cc. Which worker owns which flow: Engine::owner_of.
 //
 // Time is read once a turn (vDSO, no system call). Under the `relax` policy a worker that found
 // nothing for a while sleeps in ppoll on its wake socket, for at most kSleepUs or until the next
 // timer.
-#include "worker.h"
-
 #include <poll.h>
 #include <sys/random.h>
 #include <time.h>
@@ -20,21 +16,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "abi/assert.h"
 #include "abi/sleep.h"
-#include "crypto/provider.h"
-#include "flow/engine.h"
 #include "flow/small_buffers.h"
-#include "net/icmp.h"
-#include "net/neighbor.h"
-#include "net/wire.h"
-#include "tcp/pools.h"
-#include "tls/key_cache.h"
+#include "worker_impl.h"
 
 namespace sluice::dataplane {
 
 using abi::Counter;
-using tcp::Micros;
 
 namespace {
 
@@ -42,6 +30,10 @@ constexpr uint32_t kIdlePollsBeforeSleep = 64;
 constexpr Micros kSleepUs = 50;
 constexpr Micros kPublishUs = 1000;
 constexpr uint32_t kKeyCacheEntries = 512;
+// Shares of what a queue has beyond its idle need that flows hold when packet buffers are scarce.
+constexpr uint32_t kSoftPressurePermille = 250;
+constexpr uint32_t kHardPressurePermille = 500;
+constexpr uint32_t kTsoBytes = 65000;  // with headers an IP packet's length describes it
 
 Micros now_us() {
   timespec time;
@@ -49,65 +41,31 @@ Micros now_us() {
   return static_cast<Micros>(time.tv_sec) * 1'000'000 + static_cast<Micros>(time.tv_nsec) / 1000;
 }
 
-}  // namespace
-
-// One MSS is announced to everybody: that of the port with the smallest MTU.
-static tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config) {
+// One MSS is announced to everybody: that of the port with the smallest MTU and clamp.
+tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config, const net::Nic& nic) {
   tcp::TcpConfig tcp;
+  tcp.mtu_bytes = abi::kMaxMtuBytes;
   for (const auto& port : config.ports) {
     tcp.mtu_bytes = std::min<uint32_t>(tcp.mtu_bytes, port.mtu);
+    if (port.mss_clamp == 0) continue;
+    tcp.mss_clamp =
+        tcp.mss_clamp == 0 ? port.mss_clamp : std::min<uint32_t>(tcp.mss_clamp, port.mss_clamp);
+  }
+  for (uint32_t port = 0; port < nic.ports(); ++port) {
+    if (nic.port_info(port).segmentation_offload) tcp.tso_bytes = kTsoBytes;
   }
   return tcp;
 }
 
-struct Worker::Impl {
-  Impl(const WorkerSettings& settings, net::Nic& nic, crypto::Provider provider);
-
-  bool turn(Micros now);
-  void follow_control(Worker& worker, Micros now);
-  void handle(const net::Frame& frame, bool redirected, Micros now);
-  void handle_tcp(const net::Frame& frame, bool redirected, Micros now);
-  uint16_t owner_of(const net::Segment& segment) const;
-  bool emit(const net::Segment& segment);
-  void drain_neighbors(uint32_t port, Micros now);
-  void send_wake_ups();
-  void publish(Micros now);
-  void idle(Micros now);
-
-  WorkerSettings settings;
-  abi::Counters counters;
-  net::NicWorker& nic;
-  crypto::Provider provider;
-  tls::KeyCache key_cache;
-  tls::RecordLayer records;
-  tcp::Pools pools;
-  tcp::TcpConfig tcp_config;
-  tcp::Stack stack;
-  tcp::Listener listener;
-  std::vector<std::unique_ptr<net::NeighborTable>> neighbors;  // by port
-  net::IcmpResponder icmp;
-  std::unique_ptr<flow::Engine> engine;
-  net::FrameBatch batch;
-  net::Packet packet;
-  net::Segment segment;
-  ControlLife* life = nullptr;
-  Micros now = 0;
-  Micros published_us = 0;
-  uint32_t idle_polls = 0;
-  bool relax = false;
-};
-
-// ---- Construction
-
-namespace {
-
-flow::EngineConfig engine_config(const WorkerSettings& settings) {
+flow::EngineConfig engine_config(const WorkerSettings& settings, const net::Nic& nic) {
   const abi::config::DataplaneConfig& config = *settings.config;
   flow::EngineConfig engine;
   engine.start_us = now_us();
   engine.core = settings.number;
   engine.workers = settings.workers;
   engine.max_flows = config.max_connections;
+  engine.source_limit = {config.max_connections_per_source, config.source_bits_ipv4,
+                         config.source_bits_ipv6};
   engine.handshake_wait_us = Micros{config.handshake_wait_ms} * 1000;
   engine.idle_timeout_us = Micros{config.idle_timeout_ms} * 1000;
   std::memcpy(engine.hash_key, settings.hash_key, sizeof engine.hash_key);
@@ -116,9 +74,11 @@ flow::EngineConfig engine_config(const WorkerSettings& settings) {
     engine.listeners.push_back(
         {listener.address, tls ? flow::Protocol::Tls : flow::Protocol::Tcp, listener.backend});
   }
-  for (const auto& port : config.ports) {
+  for (uint32_t i = 0; i < config.ports.size(); ++i) {
+    const auto& port = config.ports[i];
     for (const auto& address : port.addresses) {
-      engine.sources.push_back({address.address, address.prefix_length, port.has_gateway});
+      const bool gateway = address.address.is_ipv4() ? port.has_gateway : port.has_gateway6;
+      engine.sources.push_back({address.address, address.prefix_length, gateway, nic.rss(i)});
     }
   }
   return engine;
@@ -133,9 +93,10 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       key_cache(kKeyCacheEntries, counters),
       records{provider, key_cache, counters},
       pools(tcp::PoolSizes::of(with.config->max_connections)),
-      tcp_config(make_tcp_config(*with.config)),
+      tcp_config(make_tcp_config(*with.config, all)),
       stack{tcp_config, pools, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},
       listener(tcp_config, stack.secrets),
+      fragments(counters),
       icmp(counters),
       relax(with.config->idle == abi::config::IdlePolicy::Relax) {
   for (uint32_t port = 0; port < nic.ports(); ++port) {
@@ -146,8 +107,9 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
                               return static_cast<Impl*>(self)->emit(out);
                             }};
   engine = std::make_unique<flow::Engine>(
-      engine_config(settings), flow::EngineResources{nic.small_records(), nic.large_records(),
-                                                     counters, records, stack, listener, output});
+      engine_config(settings, all),
+      flow::EngineResources{nic.small_records(), nic.large_records(), counters, records, stack,
+                            listener, output});
 }
 
 std::unique_ptr<Worker> Worker::create(const WorkerSettings& settings, net::Nic& nic,
@@ -164,22 +126,25 @@ std::unique_ptr<Worker> Worker::create(const WorkerSettings& settings, net::Nic&
 Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Worker::~Worker() = default;
 
+const abi::Counters& Worker::counters() const { return impl_->counters; }
+
+bool Worker::mispredicted() const { return impl_->mispredicted.load(std::memory_order_relaxed); }
+
 // ---- The loop
 
 int Worker::run(void* argument) {
   Worker& worker = *static_cast<Worker*>(argument);
   Impl& self = *worker.impl_;
+  self.now = now_us();
   while (!worker.stop_.load(std::memory_order_relaxed)) {
-    self.now = now_us();
     self.follow_control(worker, self.now);
     const bool busy = self.turn(self.now);
-    self.counters.add(Counter::polls);
     if (busy) {
-      self.counters.add(Counter::busy_polls);
       self.idle_polls = 0;
     } else if (self.relax && ++self.idle_polls >= kIdlePollsBeforeSleep) {
       self.idle(self.now);
     }
+    self.account(busy, now_us());
   }
   self.now = now_us();
   self.engine->shutdown(self.now);
@@ -189,16 +154,28 @@ int Worker::run(void* argument) {
   return 0;
 }
 
+// A turn is over at `next_us`, which is the next one's time. Single turns are shorter than the
+// clock's unit; their sum is right because each begins where the last one ended.
+void Worker::Impl::account(bool busy, Micros next_us) {
+  const Micros spent_us = next_us - now;
+  now = next_us;
+  counters.add(Counter::polls);
+  counters.add(Counter::loop_us, spent_us);
+  if (!busy) return;
+  counters.add(Counter::busy_polls);
+  counters.add(Counter::busy_us, spent_us);
+}
+
 bool Worker::Impl::turn(Micros at) {
   bool busy = false;
   for (uint32_t port = 0; port < nic.ports(); ++port) {
     if (nic.receive(port, batch) == 0) continue;
     busy = true;
-    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], false, at);
+    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], Arrival::Received, at);
   }
   if (settings.workers > 1 && nic.receive_redirected(batch) != 0) {
     busy = true;
-    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], true, at);
+    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], Arrival::HandedOver, at);
   }
   if (engine->work_pending()) engine->serve(at);
   if (engine->control_poll(at)) {
@@ -208,92 +185,13 @@ bool Worker::Impl::turn(Micros at) {
   engine->advance(at);
   for (uint32_t port = 0; port < nic.ports(); ++port) {
     neighbors[port]->tick(at);
-    drain_neighbors(port, at);
+    drain_neighbors(port);
   }
+  fragments.tick(at);
   nic.flush();
   send_wake_ups();
   if (at - published_us >= kPublishUs) publish(at);
   return busy || engine->work_pending();
-}
-
-// ---- Frames in
-
-void Worker::Impl::handle(const net::Frame& frame, bool redirected, Micros at) {
-  const net::Interface& interface = nic.interface(frame.port);
-  switch (net::parse_frame(frame, interface, packet, segment)) {
-    case net::PacketKind::Tcp:
-      return handle_tcp(frame, redirected, at);
-    case net::PacketKind::Arp: {
-      const auto input = neighbors[frame.port]->input(frame, packet, at, !redirected);
-      if (input.conflict) counters.add(Counter::arp_conflicts);
-      if (input.share && !redirected && settings.workers > 1) nic.share(frame);
-      break;
-    }
-    case net::PacketKind::Icmp:
-      if (const uint32_t length = icmp.reply(frame, packet, interface, at); length != 0) {
-        nic.send_frame(frame.port, {frame.data, length});
-      }
-      break;
-    case net::PacketKind::Drop:
-      counters.add(packet.drop);
-      break;
-  }
-  net::release_frame(frame);
-}
-
-void Worker::Impl::handle_tcp(const net::Frame& frame, bool redirected, Micros at) {
-  if (settings.workers > 1 && !redirected) {
-    const uint16_t owner = owner_of(segment);
-    if (owner != settings.number) {
-      nic.redirect(owner, frame);
-      return;
-    }
-  }
-  engine->input(segment, at);
-  net::release_frame(frame);
-}
-
-// The worker of a segment: a backend's answer goes to a port that names it, all else by hash.
-uint16_t Worker::Impl::owner_of(const net::Segment& in) const {
-  if (in.tuple.local.port >= flow::kFirstBackendPort && !engine->listens_on(in.tuple.local)) {
-    return static_cast<uint16_t>((in.tuple.local.port - flow::kFirstBackendPort) %
-                                 settings.workers);
-  }
-  return static_cast<uint16_t>(flow::hash_tuple(settings.hash_key, in.tuple) % settings.workers);
-}
-
-// ---- Segments out
-
-bool Worker::Impl::emit(const net::Segment& out) {
-  for (uint32_t port = 0; port < nic.ports(); ++port) {
-    const net::Interface& interface = nic.interface(port);
-    if (!interface.owns(out.tuple.local.address)) continue;
-    abi::IpAddress hop;
-    if (!interface.next_hop(out.tuple.remote.address, hop)) return true;
-    net::Mac mac;
-    if (neighbors[port]->lookup(hop, now, mac)) {
-      if (!nic.send(port, out, mac)) return false;
-    } else if (const uintptr_t prepared = nic.prepare(port, out); prepared != 0) {
-      if (!neighbors[port]->park(hop, prepared)) nic.drop_prepared(prepared);
-    }
-    return true;
-  }
-  return true;  // an address that no port has: TCP will retransmit and give up
-}
-
-void Worker::Impl::drain_neighbors(uint32_t port, Micros) {
-  uint8_t frame[net::kArpFrameBytes];
-  while (const uint32_t length = neighbors[port]->next_frame(frame)) {
-    nic.send_frame(port, {frame, length});
-  }
-  net::Unparked unparked;
-  while (neighbors[port]->next_unparked(unparked)) {
-    if (unparked.resolved) {
-      nic.send_prepared(port, unparked.packet, unparked.mac);
-    } else {
-      nic.drop_prepared(unparked.packet);
-    }
-  }
 }
 
 // ---- Control
@@ -322,7 +220,16 @@ void Worker::Impl::send_wake_ups() {
 
 void Worker::Impl::publish(Micros at) {
   published_us = at;
-  stack.pressure = nic.packet_buffers_scarce();
+  const net::PacketBufferUse use = nic.packet_buffer_use();
+  if (use.held_permille > kHardPressurePermille) {
+    stack.pressure = tcp::Pressure::Hard;
+  } else if (use.held_permille > kSoftPressurePermille ||
+             pools.nodes.free_count() < pools.nodes.capacity() / 4) {
+    stack.pressure = tcp::Pressure::Soft;
+  } else {
+    stack.pressure = tcp::Pressure::None;
+  }
+  counters.set(Counter::packet_buffers_in_use, use.in_use);
   counters.set(Counter::buffers_in_use,
                nic.small_records().in_use() + nic.large_records().in_use());
   counters.set(Counter::nodes_in_use, pools.nodes.in_use());

@@ -51,6 +51,9 @@ class Worker {
   void stop() { stop_.store(true, std::memory_order_relaxed); }
 
   ControlSlot& control_slot() { return control_slot_; }
+  // Whether a port has brought a packet elsewhere than its RSS key and table say.
+  bool mispredicted() const;
+  const abi::Counters& counters() const;  // when it has stopped
 
  private:
   struct Impl;

@@ -2,11 +2,14 @@
 //
 // Exit codes: 0 ok, 1 refused by sluice-control, 2 usage, 3 sluice-control is unreachable.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "control/ctl/client.h"
+#include "control/ctl/cores.h"
 #include "control/ctl/render.h"
 
 namespace sluice::control::ctl {
@@ -18,6 +21,7 @@ struct Options {
   std::string socket;
   std::string output = "table";
   CounterFilter filter;
+  double interval_s = 1.0;  // of `cores`; 0: since the worker's start
 };
 
 int code(ExitCode exit_code) { return static_cast<int>(exit_code); }
@@ -47,6 +51,26 @@ tl::expected<Json, ClientError> all_connections(Client& client) {
   return Json{{"connections", std::move(rows)}};
 }
 
+tl::expected<Json, ClientError> cores(Client& client, double interval_s) {
+  Json before;
+  if (interval_s > 0) {
+    auto first = client.ask({{"command", "cores"}});
+    if (!first) return first;
+    before = std::move(*first);
+    std::this_thread::sleep_for(std::chrono::duration<double>(interval_s));
+  }
+  auto after = client.ask({{"command", "cores"}});
+  if (!after) return after;
+  return core_rates(before, *after);
+}
+
+tl::expected<Json, ClientError> fetch(Client& client, const std::string& command,
+                                      const Options& options) {
+  if (command == "connections") return all_connections(client);
+  if (command == "cores") return cores(client, options.interval_s);
+  return client.ask({{"command", command}});
+}
+
 void filter_json(Json& counters, const CounterFilter& filter) {
   if (filter.match.empty()) return;
   const auto keep = [&](Json& values) {
@@ -66,8 +90,7 @@ void filter_json(Json& counters, const CounterFilter& filter) {
 tl::expected<std::string, ClientError> answer(const std::string& command, const Options& options) {
   auto client = Client::connect(options.socket);
   if (!client) return tl::unexpected(client.error());
-  auto result =
-      command == "connections" ? all_connections(*client) : client->ask({{"command", command}});
+  auto result = fetch(*client, command, options);
   if (!result) return tl::unexpected(result.error());
   if (options.output == "json") {
     if (command == "counters") filter_json(*result, options.filter);
@@ -76,6 +99,7 @@ tl::expected<std::string, ClientError> answer(const std::string& command, const 
   if (command == "status") return render_status(*result);
   if (command == "counters") return render_counters(*result, options.filter);
   if (command == "connections") return render_connections(*result);
+  if (command == "cores") return render_cores(*result);
   return render_certs(*result);
 }
 
@@ -103,6 +127,12 @@ int run(int argc, char** argv) {
   add_common(*counters, options);
   counters->add_flag("--all", options.filter.all, "Also counters that are zero");
   counters->add_option("--match", options.filter.match, "Only names that contain this");
+  CLI::App* cores = app.add_subcommand("cores", "How busy each worker is and what it hands over");
+  add_common(*cores, options);
+  cores
+      ->add_option("--interval", options.interval_s,
+                   "seconds to look at (default 1); 0: since the dataplane's start")
+      ->check(CLI::Range(0.0, 3600.0));
   add_common(*app.add_subcommand("certs", "The certificates and when they expire"), options);
   try {
     app.parse(argc, argv);

@@ -29,11 +29,19 @@ inline constexpr uint32_t kMaxWaitingForControl = 4096;          // flows a work
 
 // TCP and relay.
 inline constexpr uint32_t kDefaultMaxFlows = 65536;          // per worker
-inline constexpr uint32_t kReceiveLimitBytes = 256 * 1024;   // receive buffer of a side, held bytes
-inline constexpr uint32_t kSendLimitBytes = 256 * 1024;      // send queue of a side, held bytes
+// Receive buffer of a side in held bytes: the most, at first (64 KiB of window), and while memory
+// is scarce (a whole TLS record in ordinary segments, with some window left).
+inline constexpr uint32_t kReceiveLimitBytes = 4 * 1024 * 1024;
+inline constexpr uint32_t kReceiveInitialBytes = 104 * 1024;
+inline constexpr uint32_t kReceiveFloorBytes = 48 * 1024;
+// Send queue of a side in held bytes: the most, at first (beside twice cwnd), and however scarce
+// memory is (one whole record).
+inline constexpr uint32_t kSendLimitBytes = 4 * 1024 * 1024;
+inline constexpr uint32_t kSendInitialBytes = 128 * 1024;
+inline constexpr uint32_t kSendFloorBytes = 20 * 1024;
 inline constexpr uint32_t kCollapseBytes = 512;   // received pieces up to this are copied together
 inline constexpr uint32_t kMaxSegmentPieces = 48; // 64 KiB of 1,448-byte pieces and some
-inline constexpr uint32_t kMaxOutOfOrderRanges = 64;
+inline constexpr uint32_t kMaxOutOfOrderRanges = 1024;  // a slow start's overshoot leaves hundreds
 
 // One burst of a worker's poll.
 inline constexpr uint32_t kBurst = 32;
@@ -56,5 +64,7 @@ inline constexpr uint32_t kMinHandshakeWaitMs = 100;
 inline constexpr uint32_t kMaxHandshakeWaitMs = 120 * 1000;
 inline constexpr uint32_t kMinIdleTimeoutMs = 1000;
 inline constexpr uint32_t kMaxIdleTimeoutMs = 24 * 3600 * 1000;
+inline constexpr uint32_t kMinSourceBitsIpv4 = 8;
+inline constexpr uint32_t kMinSourceBitsIpv6 = 16;
 
 }  // namespace sluice::abi

@@ -192,14 +192,14 @@ void Engine::fill_row(const Flow& flow, Micros now, abi::FlowRow& row) const {
   row.phase = static_cast<uint8_t>(flow.phase);
   row.client_state = static_cast<uint8_t>(flow.sides[0].state);
   row.backend_state = static_cast<uint8_t>(flow.sides[1].state);
-  row.age_us = now - flow.opened_us;
-  row.idle_us = now - flow.activity_us;
+  row.age_us = tcp::since(flow.opened_at, now);
+  row.idle_us = tcp::since(flow.active_at, now);
   row.bytes_from_client = flow.bytes_from_client;
   row.bytes_to_client = flow.bytes_to_client;
   row.client_rtt_us = flow.sides[0].srtt_us;
   for (const tcp::Tcb& side : flow.sides) {
     row.held_bytes +=
-        side.receive.held_bytes() + side.send.held_bytes() + side.out_of_order.held_bytes;
+        side.receive.held_bytes() + side.send.held_bytes() + side.out_of_order.held_bytes();
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "abi/assert.h"
 #include "tcp/input.h"
+#include "tcp/path.h"
 
 namespace sluice::flow {
 
@@ -19,6 +20,8 @@ Engine::Engine(const EngineConfig& config, const EngineResources& resources)
       time_wait_(resources.stack.config, resources.stack.secrets, config.max_time_wait),
       wheel_(config.max_flows, config.start_us),
       table_(config.max_flows * 2, config.hash_key),
+      source_ports_(config_),
+      source_limiter_(config.source_limit, config.max_flows, config.hash_key),
       flows_(std::make_unique<Flow[]>(config.max_flows)),
       free_(std::make_unique<uint32_t[]>(config.max_flows)),
       dirty_(std::make_unique<uint32_t[]>(config.max_flows)),
@@ -47,6 +50,19 @@ void Engine::input(net::Segment& segment, Micros now) {
       tcp::tcp_input(use_.stack, flow.side(reference.side), segment, now);
   if (result.answer_reset) send_reset(segment);
   note_tcp_result(flow, reference.side, result, now);
+  mark_dirty(flow);
+}
+
+void Engine::icmp_error(const net::IcmpError& error, Micros now) {
+  const FlowRef reference =
+      table_.find(error.tuple, table_.hash(error.tuple),
+                  [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); });
+  if (!reference.valid()) return use_.counters.add(Counter::icmp_error_no_flow);
+  Flow& flow = flows_[reference.index];
+  tcp::Tcb& tcb = flow.side(reference.side);
+  const bool was_open = tcb.state != tcp::State::Closed;
+  tcp::tcp_icmp_error(use_.stack, tcb, error, now);
+  if (was_open && tcb.state == tcp::State::Closed) side_closed(flow, reference.side, now);
   mark_dirty(flow);
 }
 
@@ -100,8 +116,14 @@ void Engine::accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micr
     if (!use_.listener.is_probably_early(segment, now)) send_reset(segment);
     return;
   }
+  const abi::IpAddress& client = segment.tuple.remote.address;
+  if (!source_limiter_.enter(client)) {
+    use_.counters.add(Counter::tcp_source_refused);
+    return send_reset(segment);
+  }
   Flow* const flow = allocate(now);
   if (flow == nullptr) {
+    source_limiter_.leave(client);
     use_.counters.add(Counter::tcp_accept_refused);
     return send_reset(segment);
   }
@@ -112,14 +134,14 @@ void Engine::accept(uint8_t listener, net::Segment& segment, uint32_t hash, Micr
   SLUICE_ASSERT(table_.insert(hash, {index_of(*flow), Side::Client}));
   flow->hashed_client = true;
   if (flow->protocol == Protocol::Tcp) {
-    flow->activity_us = now;
+    flow->active_at = tcp::to_millis(now);
     set_phase(*flow, FlowPhase::ExpectBackend);
     if (!start_backend(*flow, config_.listeners[listener].backend, now)) {
       abort(*flow, CloseReason::no_backend_port);
     }
   } else {
     link_handshake(*flow);
-    flow->deadline_us = now + config_.handshake_wait_us;
+    set_deadline(*flow, now + config_.handshake_wait_us);
   }
   // The ACK itself may carry data, or FIN.
   use_.counters.subtract(Counter::tcp_segments_in);  // tcp_input counts it again

@@ -20,12 +20,13 @@
 #include "flow/engine_config.h"
 #include "flow/flow.h"
 #include "flow/flow_table.h"
-#include "net/interface.h"
+#include "flow/source_limit.h"
+#include "flow/source_port.h"
+#include "net/icmp_error.h"
 #include "net/record_pool.h"
 #include "net/segment.h"
 #include "tcp/connection.h"
 #include "tcp/input.h"
-#include "tcp/output.h"
 #include "tcp/tcb.h"
 #include "tcp/time_wait.h"
 #include "tcp/timer_wheel.h"
@@ -41,6 +42,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   void input(net::Segment& segment, Micros now);
+  void icmp_error(const net::IcmpError& error, Micros now);  // about a connection, perhaps ours
   void serve(Micros now);
   bool control_poll(Micros now);  // true when there was a message
   void advance(Micros now);
@@ -60,6 +62,9 @@ class Engine {
   void shutdown(Micros now);
 
   bool listens_on(const abi::SocketAddress& address) const;
+  // The worker of a received segment's flow. `rss` is how the port that owns the local address
+  // spreads, null where the workers do it.
+  uint16_t owner_of(const net::FlowTuple& tuple, const net::RssMap* rss) const;
   uint32_t flows_active() const { return active_; }
 
  private:
@@ -84,6 +89,8 @@ class Engine {
   void mark_dirty(Flow& flow);
   void stall(Flow& flow);
   void serve_flow(Flow& flow, Micros now);
+  void share_buffers();
+  void relieve();
   void set_phase(Flow& flow, FlowPhase phase);
   void note_tcp_result(Flow& flow, Side side, const tcp::InputResult& result, Micros now);
   void side_closed(Flow& flow, Side side, Micros now);
@@ -122,13 +129,15 @@ class Engine {
   void end_directions(Flow& flow, Micros now);
   void close_with_alert(Flow& flow, const tls::Refusal& refusal, Micros now);
   bool start_backend(Flow& flow, const abi::SocketAddress& backend, Micros now);
-  bool choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
-                     tcp::TimeWaitReuse& previous, Micros now);
   void compact_received(Flow& flow);
   uint8_t* reserve(Flow& flow, Side to, uint32_t bytes);
   bool commit(Flow& flow, Side to, uint32_t bytes);
   bool append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length);
   void drop_tail(Flow& flow, Side side);
+
+  // source_port.cc
+  bool choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
+                     tcp::TimeWaitReuse& previous, Micros now);
 
   // control.cc: the rings.
   void dispatch(uint32_t endpoint, Micros now);  // message_
@@ -159,20 +168,21 @@ class Engine {
   tcp::TimeWaitTable time_wait_;
   tcp::TimerWheel wheel_;
   FlowTable table_;
+  SourcePorts source_ports_;
+  SourceLimiter source_limiter_;
   std::unique_ptr<Flow[]> flows_;
   std::unique_ptr<uint32_t[]> free_;     // stack of unused flow indices
   std::unique_ptr<uint32_t[]> dirty_;    // flows to serve in this poll
   std::unique_ptr<uint32_t[]> stalled_;  // flows to serve in the next poll
   uint32_t free_count_ = 0;
-  uint32_t dirty_first_ = 0;  // dirty_ is a ring: serving a flow may make it dirty again
+  uint32_t dirty_first_ = 0;  // a ring: serving a flow may make it dirty again
   uint32_t dirty_count_ = 0;
   uint32_t stalled_count_ = 0;
   uint32_t active_ = 0;
   uint32_t handshake_head_ = UINT32_MAX;
   uint32_t waiting_for_control_ = 0;
-  uint32_t next_port_ = 0;
-  uint32_t port_tries_left_ = kMaxPortTries;  // in this turn
-  uint32_t chunks_left_ = 0;                  // of the flow being served
+  uint32_t relieved_ = 0;  // where relieve goes on
+  uint32_t chunks_left_ = 0;  // of the flow being served
   std::unique_ptr<uint8_t[]> scratch_;
   net::Segment reply_;          // what answers a segment that belongs to no flow
   tcp::Tcb fresh_;              // a connection being accepted, before it has a flow

@@ -7,7 +7,9 @@
 #include "abi/counters.h"
 #include "abi/limits.h"
 #include "flow/flow.h"
+#include "flow/source_limit.h"
 #include "net/record_pool.h"
+#include "net/rss.h"
 #include "net/segment.h"
 #include "tcp/listen.h"
 #include "tcp/stack.h"
@@ -34,12 +36,15 @@ struct SourceAddress {
   abi::IpAddress address;
   uint8_t prefix_bits = 32;  // of the subnet, in IPv4 bits for an IPv4 address
   bool has_gateway = false;  // also reaches what is in no subnet
+  // How its port spreads what it receives; outlives the engine. Null: the workers do it.
+  const net::RssMap* rss = nullptr;
 };
 
 struct EngineConfig {
   uint16_t core = 0;  // worker number
   uint16_t workers = 1;
   uint32_t max_flows = abi::kDefaultMaxFlows;
+  SourceLimit source_limit;
   Micros handshake_wait_us = 10'000'000;
   Micros idle_timeout_us = 300'000'000;
   Micros linger_us = 5'000'000;  // a closing flow waits so long for the client to read
@@ -61,10 +66,6 @@ struct EngineResources {
   Output output;
 };
 
-// Ports towards backends start here (RFC 6056 3.2 wants the range wide). Tries of all flows
-// together in one turn: when nearly all ports are taken, looking for one must not take the core.
-inline constexpr uint32_t kFirstBackendPort = 10240;
-inline constexpr uint32_t kMaxPortTries = 4096;
 // Messages to control for one flow in one turn: a handshake in tiny records leaves room for others.
 inline constexpr uint32_t kMaxChunksPerTurn = 16;
 // Out-of-order text kept before the keys: a ClientHello needs little, and whoever sends it has
@@ -72,6 +73,8 @@ inline constexpr uint32_t kMaxChunksPerTurn = 16;
 inline constexpr uint32_t kMaxEarlyOutOfOrderBytes = 16 * 1024;
 // Flow indices looked at in one turn of a listing.
 inline constexpr uint32_t kListingScan = 256;
+// Flow indices looked at in one turn when packet buffers are scarce.
+inline constexpr uint32_t kReliefScan = 64;
 // A record in too many pieces is put together here.
 inline constexpr uint32_t kScratchBytes = abi::kRecordHeaderBytes + abi::kMaxCiphertext12Bytes;
 

@@ -20,11 +20,11 @@ using tcp::Micros;
 // What a flow carries towards the client.
 enum class Protocol : uint8_t { Tls = 0, Tcp = 1 };
 
-// The buffer at the end of a side's send queue, into which more may be written: small records
-// would otherwise hold a whole buffer each. Holds one reference while `owner` is set.
-struct Tail {
-  net::RecordBuffer* owner = nullptr;
-  uint32_t used_bytes = 0;
+// The buffers at the ends of the send queues, into which more may be written: small records would
+// otherwise hold a whole buffer each. One reference each while `owner` is set. By side.
+struct Tails {
+  net::RecordBuffer* owner[2] = {};
+  uint32_t used_bytes[2] = {};
 };
 
 // Names of the two lists that a flow can be on (indices into the engine's flow array).
@@ -35,7 +35,7 @@ struct ListNode {
 
 struct Flow {
   tcp::Tcb sides[2];  // by Side
-  Tail tails[2];      // by the side that sends them
+  Tails tails;
 
   tls::FlowKeys keys;  // installed from ExpectBackend on
 
@@ -57,6 +57,7 @@ struct Flow {
   bool in_handshake : 1 = false;  // is on handshake_list
   bool waiting_for_control : 1 = false;
   bool end_reported : 1 = false;  // control knows how the handshake ended
+  bool has_deadline : 1 = false;
   uint8_t alert_sent = 255;
 
   uint32_t client_hash = 0;
@@ -70,16 +71,15 @@ struct Flow {
   uint32_t transmitted_bytes = 0;  // handshake bytes from control to the client
 
   ListNode handshake_list;  // flows before InstallKeys
-  Micros opened_us = 0;
-  Micros activity_us = 0;  // last byte in either direction
-  Micros deadline_us = 0;  // of the phase
+  tcp::Millis32 opened_at = 0;
+  tcp::Millis32 active_at = 0;    // last byte in either direction
+  tcp::Millis32 deadline_at = 0;  // of the phase
   uint64_t bytes_from_client = 0;
   uint64_t bytes_to_client = 0;
 
   tcp::Tcb& side(Side which) { return sides[number(which)]; }
   tcp::Tcb& client() { return sides[0]; }
   tcp::Tcb& backend() { return sides[1]; }
-  Tail& tail(Side which) { return tails[number(which)]; }
   bool hashed(Side which) const { return which == Side::Client ? hashed_client : hashed_backend; }
 };
 
@@ -87,5 +87,8 @@ struct Flow {
 inline bool peer_finished(const tcp::Tcb& tcb) {
   return tcb.peer_fin && tcb.rcv_nxt == tcb.peer_fin_seq + 1;
 }
+
+// When the flow's phase must be over.
+void set_deadline(Flow& flow, Micros at);
 
 }  // namespace sluice::flow

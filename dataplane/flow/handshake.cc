@@ -111,7 +111,7 @@ bool Engine::begin_handshake(Flow& flow, Micros now) {
   abi::HandshakeBegin message;
   message.client = flow.client().tuple.remote;
   message.service = flow.client().tuple.local;
-  message.waited_us = now - flow.opened_us;
+  message.waited_us = tcp::since(flow.opened_at, now);
   if (!send_or_stall(flow, endpoint, message)) return false;
   if (flow.waiting_for_control) {
     flow.waiting_for_control = false;
@@ -231,7 +231,7 @@ void Engine::on_keys(Flow& flow, const abi::InstallKeys& message, Micros now) {
   flow.end_reported = true;  // control knows: it installed the keys
   unlink_handshake(flow);
   use_.counters.add(Counter::tls_handshakes_done);
-  flow.activity_us = now;
+  flow.active_at = tcp::to_millis(now);
   set_phase(flow, FlowPhase::ExpectBackend);
   if (!start_backend(flow, message.backend, now)) {
     close_with_alert(flow, {CloseReason::no_backend_port, tls::Alert::internal_error}, now);

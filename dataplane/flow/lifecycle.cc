@@ -7,13 +7,29 @@
 //
 // `close` names the reason, and the first name stays. A flow is gone when both its sides are:
 // closed, or in TIME_WAIT, which is an entry of its own table and no flow.
+#include <algorithm>
+
 #include "abi/assert.h"
 #include "flow/engine.h"
+#include "tcp/output.h"
 
 namespace sluice::flow {
 
 using abi::CloseReason;
 using abi::Counter;
+
+namespace {
+
+bool is_overdue(const Flow& flow, Micros now) {
+  return flow.has_deadline && static_cast<int32_t>(tcp::to_millis(now) - flow.deadline_at) >= 0;
+}
+
+}  // namespace
+
+void set_deadline(Flow& flow, Micros at) {
+  flow.deadline_at = tcp::to_millis(at + 999);  // not before
+  flow.has_deadline = true;
+}
 
 Flow* Engine::allocate(Micros now) {
   if (free_count_ == 0) {
@@ -30,8 +46,8 @@ Flow* Engine::allocate(Micros now) {
   flow.dirty = dirty;
   flow.stalled = stalled;
   flow.in_use = true;
-  flow.opened_us = now;
-  flow.activity_us = now;
+  flow.opened_at = tcp::to_millis(now);
+  flow.active_at = tcp::to_millis(now);
   ++active_;
   use_.counters.add(Counter::flows_opened);
   use_.counters.set(Counter::flows_active, active_);
@@ -57,7 +73,17 @@ void Engine::set_phase(Flow& flow, FlowPhase phase) {
   flow.phase = phase;
 }
 
+// A send queue may hold an eighth of the record buffers that are left. However many clients do not
+// read, some are always left for the others, and nobody needs to be counted.
+void Engine::share_buffers() {
+  const uint64_t left =
+      uint64_t{use_.large_buffers.available()} * use_.large_buffers.capacity_bytes();
+  use_.stack.send_limit_bytes = static_cast<uint32_t>(
+      std::clamp<uint64_t>(left / 8, abi::kSendFloorBytes, use_.stack.config.send_limit_bytes));
+}
+
 void Engine::serve(Micros now) {
+  share_buffers();
   // What stalled in the last poll goes first; what stalls now waits for the next one.
   const uint32_t waiting = stalled_count_;
   stalled_count_ = 0;
@@ -123,10 +149,10 @@ bool Engine::flush(Flow& flow, Micros now) {
 void Engine::note_tcp_result(Flow& flow, Side side, const tcp::InputResult& result, Micros now) {
   if (result.connected && side == Side::Backend && flow.phase == FlowPhase::ExpectBackend) {
     set_phase(flow, FlowPhase::Relaying);
-    flow.activity_us = now;
+    flow.active_at = tcp::to_millis(now);
   }
   // Bytes move, though perhaps only out of a queue to a slow reader: the flow is not idle.
-  if (result.readable || result.writable) flow.activity_us = now;
+  if (result.readable || result.writable) flow.active_at = tcp::to_millis(now);
   if (result.closed) side_closed(flow, side, now);
 }
 
@@ -175,7 +201,7 @@ void Engine::abort(Flow& flow, CloseReason reason) {
 // Delivers what is queued to the client, then FIN; the backend sees RST.
 void Engine::finish_client(Flow& flow, CloseReason reason, Micros now) {
   close(flow, reason);
-  flow.deadline_us = now + config_.linger_us;
+  set_deadline(flow, now + config_.linger_us);
   if (flow.backend().state != tcp::State::Closed) tcp::tcp_abort(use_.stack, flow.backend());
   tcp::tcp_send_fin(use_.stack, flow.client());
   mark_dirty(flow);
@@ -203,6 +229,7 @@ void Engine::retire_side(Flow& flow, Side side, Micros now) {
 void Engine::destroy(Flow& flow, Micros) {
   close(flow, CloseReason::finished);
   use_.counters.count_close(flow.reason);
+  source_limiter_.leave(flow.client().tuple.remote.address);
   for (const Side side : {Side::Client, Side::Backend}) {
     tcp::tcp_release(use_.stack, flow.side(side));
     drop_tail(flow, side);
@@ -221,7 +248,7 @@ void Engine::check_deadline(Flow& flow, Micros now) {
     case FlowPhase::ExpectClientHello:
     case FlowPhase::ExpectControl:
     case FlowPhase::ExpectKeys:
-      if (now >= flow.deadline_us) {
+      if (is_overdue(flow, now)) {
         const bool left = flow.endpoint != 0 && peer_finished(flow.client());
         abort(flow,
               left ? CloseReason::client_closed_in_handshake : CloseReason::handshake_timeout);
@@ -229,29 +256,37 @@ void Engine::check_deadline(Flow& flow, Micros now) {
       break;
     case FlowPhase::ExpectBackend:
     case FlowPhase::Relaying:
-      if (now >= flow.activity_us + config_.idle_timeout_us) abort(flow, CloseReason::idle_timeout);
+      if (tcp::since(flow.active_at, now) >= config_.idle_timeout_us) {
+        abort(flow, CloseReason::idle_timeout);
+      }
       break;
     case FlowPhase::Closing:
-      if (now >= flow.deadline_us && flow.deadline_us != 0) abort(flow, flow.reason);
+      if (is_overdue(flow, now)) abort(flow, flow.reason);
       break;
   }
 }
 
 // One wheel node a flow, re-armed lazily: it fires at the earliest of all that is due, and what is
 // not due yet arms it again.
-void Engine::arm(Flow& flow, Micros) {
+void Engine::arm(Flow& flow, Micros now) {
   Micros at = tcp::kNever;
   for (const Side side : {Side::Client, Side::Backend}) {
     if (flow.hashed(side)) at = std::min(at, tcp::tcp_poll_at(flow.side(side)));
   }
   const bool relaying = flow.phase == FlowPhase::ExpectBackend || flow.phase == FlowPhase::Relaying;
-  const Micros deadline = relaying ? flow.activity_us + config_.idle_timeout_us : flow.deadline_us;
-  if (deadline != 0) at = std::min(at, deadline);
+  if (relaying) {
+    const Micros idle = tcp::since(flow.active_at, now);
+    const Micros limit = config_.idle_timeout_us;
+    at = std::min(at, idle < limit ? now + (limit - idle) : now);
+  } else if (flow.has_deadline) {
+    const auto left = static_cast<int32_t>(flow.deadline_at - tcp::to_millis(now));
+    at = std::min(at, left > 0 ? now + static_cast<Micros>(left) * 1000 : now);
+  }
   wheel_.schedule(index_of(flow), at);
 }
 
 void Engine::advance(Micros now) {
-  port_tries_left_ = kMaxPortTries;
+  source_ports_.begin_turn();
   wheel_.advance(now, [this, now](uint32_t index) {
     Flow& flow = flows_[index];
     if (!flow.in_use) return;
@@ -261,8 +296,22 @@ void Engine::advance(Micros now) {
   time_wait_.expire(use_.stack, now);
   use_.counters.set(Counter::time_wait_entries, time_wait_.size());
   use_.counters.set(Counter::flows_waiting_for_control, waiting_for_control_);
+  relieve();
   continue_listing(now);
   if (dirty_count_ != 0) serve(now);
+}
+
+// While packet buffers are scarce: text that flows keep out of order goes, a few flows in each
+// turn. It comes again (RFC 2018 8).
+void Engine::relieve() {
+  if (use_.stack.pressure != tcp::Pressure::Hard) return;
+  for (uint32_t i = 0; i < kReliefScan; ++i) {
+    if (++relieved_ >= config_.max_flows) relieved_ = 0;
+    Flow& flow = flows_[relieved_];
+    if (!flow.in_use) continue;
+    tcp::reassembly_prune(use_.stack, flow.client().out_of_order, 0);
+    tcp::reassembly_prune(use_.stack, flow.backend().out_of_order, 0);
+  }
 }
 
 Micros Engine::next_expiry_us() const { return wheel_.next_expiry_us(); }

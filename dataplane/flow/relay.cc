@@ -84,7 +84,7 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
   switch (action.kind) {
     case tls::ActionKind::Deliver:
       flow.bytes_from_client += opened.length;
-      flow.activity_us = now;
+      flow.active_at = tcp::to_millis(now);
       return commit(flow, Side::Backend, opened.length);
     case tls::ActionKind::Ignore:
       return true;
@@ -136,7 +136,7 @@ void Engine::seal_data(Flow& flow, Micros now) {
     SLUICE_ASSERT(written == sealed_bytes);
     tcp::tcp_consume(use_.stack, flow.backend(), pieces.length);
     flow.bytes_to_client += pieces.length;
-    flow.activity_us = now;
+    flow.active_at = tcp::to_millis(now);
     if (!commit(flow, Side::Client, written)) return;
   }
 }
@@ -157,7 +157,7 @@ void Engine::pass_data(Flow& flow, Side from, Micros now) {
     }
     tcp::tcp_consume(use_.stack, flow.side(from), slice.length);
     bytes += slice.length;
-    flow.activity_us = now;
+    flow.active_at = tcp::to_millis(now);
   }
 }
 
@@ -228,38 +228,6 @@ bool Engine::start_backend(Flow& flow, const abi::SocketAddress& backend, Micros
   return true;
 }
 
-// An own address that reaches the backend, and a port of it that no flow and no young TIME_WAIT
-// entry holds. Worker w of n takes the ports p with p % n == w: an answer's port names its worker.
-bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
-                           tcp::TimeWaitReuse& previous, Micros now) {
-  const SourceAddress* source = nullptr;
-  for (const SourceAddress& candidate : config_.sources) {
-    if (candidate.address.is_ipv4() != backend.address.is_ipv4()) continue;
-    if (net::same_prefix(candidate.address, backend.address, candidate.prefix_bits)) {
-      source = &candidate;
-      break;
-    }
-    if (candidate.has_gateway && source == nullptr) source = &candidate;
-  }
-  if (source == nullptr) return false;
-  tuple.local.address = source->address;
-  tuple.remote = backend;
-  const uint32_t ports_per_worker = (65536U - kFirstBackendPort) / config_.workers;
-  for (uint32_t tries = 0; tries < ports_per_worker && port_tries_left_ > 0; ++tries) {
-    --port_tries_left_;
-    next_port_ = (next_port_ + 1) % ports_per_worker;
-    tuple.local.port =
-        static_cast<uint16_t>(kFirstBackendPort + next_port_ * config_.workers + config_.core);
-    if (listens_on(tuple.local)) continue;
-    const uint32_t hash = table_.hash(tuple);
-    const auto tuple_of_ref = [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); };
-    if (table_.find(tuple, hash, tuple_of_ref).valid()) continue;
-    if (!time_wait_.reuse(use_.stack, tuple, now, previous)) continue;
-    return true;
-  }
-  return false;
-}
-
 // ---- Buffers of an unfinished record.
 
 // A record in tiny segments for which TCP found no small buffers fills the receive limit with
@@ -267,7 +235,9 @@ bool Engine::choose_source(const abi::SocketAddress& backend, net::FlowTuple& tu
 // again.
 void Engine::compact_received(Flow& flow) {
   tcp::Tcb& client = flow.client();
-  if (client.receive.held_bytes() < use_.stack.config.receive_limit_bytes / 4 * 3) return;
+  if (client.receive.held_bytes() < tcp::tcp_receive_limit_bytes(use_.stack, client) / 4 * 3) {
+    return;
+  }
   const uint32_t bytes = client.receive.readable_bytes();
   const uint32_t capacity = use_.large_buffers.capacity_bytes();
   const uint32_t count = (bytes + capacity - 1) / capacity;
@@ -291,9 +261,10 @@ void Engine::compact_received(Flow& flow) {
 
 // Room for `bytes` contiguous bytes that will be sent to `to`; null when no buffer is free.
 uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
-  Tail& tail = flow.tail(to);
-  if (tail.owner != nullptr && tail.owner->capacity_bytes - tail.used_bytes >= bytes) {
-    return tail.owner->data() + tail.used_bytes;
+  net::RecordBuffer*& owner = flow.tails.owner[number(to)];
+  uint32_t& used_bytes = flow.tails.used_bytes[number(to)];
+  if (owner != nullptr && owner->capacity_bytes - used_bytes >= bytes) {
+    return owner->data() + used_bytes;
   }
   drop_tail(flow, to);
   net::RecordBuffer* buffer = nullptr;
@@ -304,7 +275,8 @@ uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
     return nullptr;
   }
   SLUICE_ASSERT(bytes <= buffer->capacity_bytes);
-  tail = {buffer, 0};
+  owner = buffer;
+  used_bytes = 0;
   return buffer->data();
 }
 
@@ -312,16 +284,16 @@ uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
 // False: the flow was aborted.
 bool Engine::commit(Flow& flow, Side to, uint32_t bytes) {
   if (bytes == 0 || flow.side(to).fin_queued) return true;
-  Tail& tail = flow.tail(to);
-  const net::Slice slice{tail.owner->data() + tail.used_bytes, bytes, tail.owner};
-  net::retain(tail.owner);
-  if (!tcp::tcp_send(use_.stack, flow.side(to), slice)) {
-    net::release(tail.owner);
+  net::RecordBuffer* const owner = flow.tails.owner[number(to)];
+  uint32_t& used_bytes = flow.tails.used_bytes[number(to)];
+  net::retain(owner);
+  if (!tcp::tcp_send(use_.stack, flow.side(to), {owner->data() + used_bytes, bytes, owner})) {
+    net::release(owner);
     use_.counters.add(Counter::no_node);
     abort(flow, CloseReason::out_of_buffers);
     return false;
   }
-  tail.used_bytes += bytes;
+  used_bytes += bytes;
   return true;
 }
 
@@ -336,9 +308,9 @@ bool Engine::append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t le
 }
 
 void Engine::drop_tail(Flow& flow, Side side) {
-  Tail& tail = flow.tail(side);
-  if (tail.owner != nullptr) net::release(tail.owner);
-  tail = Tail{};
+  net::RecordBuffer*& owner = flow.tails.owner[number(side)];
+  if (owner != nullptr) net::release(owner);
+  owner = nullptr;
 }
 
 }  // namespace sluice::flow

@@ -36,7 +36,7 @@ bool parse_arp(std::span<const uint8_t> packet, Arp& arp) {
 
 uint32_t build_arp(const Arp& arp, const Interface& interface, const Mac& destination,
                    std::span<uint8_t> out) {
-  if (out.size() < kArpFrameBytes) return 0;
+  if (out.size() < kNeighborFrameBytes) return 0;
   const uint32_t link = build_ethernet(interface, destination, kEthertypeArp, out.data());
   uint8_t* at = out.data() + link;
   store_be16(at, kHardwareEthernet);

@@ -9,8 +9,6 @@
 namespace sluice::net {
 
 inline constexpr uint32_t kArpBytes = 28;
-// The largest frame that build_arp writes.
-inline constexpr uint32_t kArpFrameBytes = kMinFrameBytes + 4;
 
 enum class ArpOperation : uint16_t { Request = 1, Reply = 2 };
 
@@ -24,7 +22,8 @@ struct Arp {
 
 // `packet` starts behind the Ethernet header. False: not a well-formed ARP for Ethernet and IPv4.
 bool parse_arp(std::span<const uint8_t> packet, Arp& arp);
-// A whole frame from `interface` to `destination`, padded; returns its length, 0 without room.
+// A whole frame from `interface` to `destination`, padded; returns its length, 0 without room
+// (kNeighborFrameBytes are enough).
 uint32_t build_arp(const Arp& arp, const Interface& interface, const Mac& destination,
                    std::span<uint8_t> out);
 

@@ -10,7 +10,7 @@
 #include "net/buf.h"
 
 #include <rte_errno.h>
-#include <rte_mbuf_pool_ops.h>
+#include <rte_ring.h>
 
 #include <new>
 
@@ -72,6 +72,11 @@ uint32_t packet_object_bytes(uint32_t data_bytes) {
                                    nullptr);
 }
 
+// The free buffers lie in a ring (make_packet_pool says so), with the workers' caches in front.
+uint32_t shared_free_count(const rte_mempool* pool) {
+  return rte_ring_count(static_cast<const rte_ring*>(pool->pool_data));
+}
+
 rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t data_bytes,
                               int socket, bool one_piece, std::string& error) {
   const uint32_t cache = count >= 8 * kPoolCache ? kPoolCache : 0;
@@ -85,7 +90,7 @@ rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t 
   rte_pktmbuf_pool_private shape = {};
   shape.mbuf_data_room_size = static_cast<uint16_t>(data_room(data_bytes));
   shape.mbuf_priv_size = sizeof(MbufPrivate);
-  const int set = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr);
+  const int set = rte_mempool_set_ops_byname(pool, "ring_mp_mc", nullptr);
   rte_pktmbuf_pool_init(pool, &shape);
   const int populated = set == 0 ? rte_mempool_populate_default(pool) : set;
   if (populated < 0) {

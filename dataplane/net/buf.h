@@ -37,6 +37,8 @@ bool is_mbuf(const BufferOwner* owner);
 // gaps: hence NO_IOVA_CONTIG, and `one_piece` verifies it.
 rte_mempool* make_packet_pool(const std::string& name, uint32_t count, uint32_t data_bytes,
                               int socket, bool one_piece, std::string& error);
+// Its free buffers but for those that workers have cached; cheap enough for every packet.
+uint32_t shared_free_count(const rte_mempool* pool);
 // Bytes of EAL memory that one mbuf of such a pool takes.
 uint32_t packet_object_bytes(uint32_t data_bytes);
 

@@ -31,7 +31,7 @@ struct FrameBatch {
   uint32_t count = 0;
   uint32_t more_used = 0;
   std::array<Frame, abi::kBurst> frames;
-  std::array<Slice, abi::kBurst * 4> more;  // further pieces of all frames together
+  std::array<Slice, abi::kBurst * kMaxFramePieces> more;  // further pieces of all frames together
 };
 
 }  // namespace sluice::net

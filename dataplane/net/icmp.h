@@ -1,4 +1,5 @@
-// ICMP (RFC 792): echo requests to our addresses are answered, everything else is dropped by name.
+// ICMP (RFC 792) and ICMPv6 (RFC 4443): echo requests to our addresses are answered. No error is
+// ever sent: see README.md.
 #pragma once
 
 #include <cstdint>

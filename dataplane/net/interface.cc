@@ -1,6 +1,9 @@
 // Address arithmetic of an interface. Both families are sixteen bytes; an IPv4 prefix counts from
-// byte 12 of the mapped address. The few addresses of a port are searched in order.
+// byte 12 of the mapped address. The few addresses of a port are searched in order. The link-local
+// address is computed when somebody asks for one: only neighbour discovery does.
 #include "net/interface.h"
+
+#include "net/ipv6.h"
 
 namespace sluice::net {
 
@@ -23,14 +26,46 @@ bool Interface::add_address(const InterfaceAddress& address) {
   return true;
 }
 
+bool Interface::speaks_ipv6() const {
+  for (uint8_t i = 0; i < address_count; ++i) {
+    if (!addresses[i].address.is_ipv4()) return true;
+  }
+  return false;
+}
+
+abi::IpAddress Interface::link_local() const {
+  for (uint8_t i = 0; i < address_count; ++i) {
+    if (is_link_local(addresses[i].address)) return addresses[i].address;
+  }
+  abi::IpAddress address{{0xfe, 0x80}};
+  uint8_t* id = address.bytes.data() + 8;
+  std::memcpy(id, mac.bytes.data(), 3);
+  id[0] ^= 2;  // RFC 4291 App. A: the universal/local bit is inverted
+  id[3] = 0xff;
+  id[4] = 0xfe;
+  std::memcpy(id + 5, mac.bytes.data() + 3, 3);
+  return address;
+}
+
 bool Interface::owns(const abi::IpAddress& address) const {
   for (uint8_t i = 0; i < address_count; ++i) {
     if (addresses[i].address == address) return true;
+  }
+  return is_link_local(address) && speaks_ipv6() && address == link_local();
+}
+
+bool Interface::listens_to(const abi::IpAddress& group) const {
+  if (!speaks_ipv6()) return false;
+  if (group == kAllNodes || group == solicited_node(link_local())) return true;
+  for (uint8_t i = 0; i < address_count; ++i) {
+    const abi::IpAddress& own = addresses[i].address;
+    if (!own.is_ipv4() && group == solicited_node(own)) return true;
   }
   return false;
 }
 
 bool Interface::on_link(const abi::IpAddress& address) const {
+  if (is_link_local(address)) return speaks_ipv6();
   for (uint8_t i = 0; i < address_count; ++i) {
     if (same_prefix(addresses[i].address, address, addresses[i].prefix_bits)) return true;
   }
@@ -56,12 +91,17 @@ bool Interface::next_hop(const abi::IpAddress& destination, abi::IpAddress& hop)
     hop = destination;
     return true;
   }
-  if (!has_gateway || gateway.is_ipv4() != destination.is_ipv4()) return false;
-  hop = gateway;
+  const bool ipv4 = destination.is_ipv4();
+  if (!(ipv4 ? has_gateway : has_gateway6)) return false;
+  hop = ipv4 ? gateway : gateway6;
   return true;
 }
 
 bool Interface::source_for(const abi::IpAddress& peer, abi::IpAddress& source) const {
+  if (is_link_local(peer)) {
+    source = link_local();
+    return speaks_ipv6();
+  }
   const InterfaceAddress* first = nullptr;
   for (uint8_t i = 0; i < address_count; ++i) {
     const InterfaceAddress& own = addresses[i];
@@ -70,7 +110,9 @@ bool Interface::source_for(const abi::IpAddress& peer, abi::IpAddress& source) c
       source = own.address;
       return true;
     }
-    if (first == nullptr) first = &own;
+    if (first == nullptr || (is_link_local(first->address) && !is_link_local(own.address))) {
+      first = &own;
+    }
   }
   if (first == nullptr) return false;
   source = first->address;

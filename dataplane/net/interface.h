@@ -34,21 +34,37 @@ struct Interface {
   uint16_t vlan = 0;  // 0: untagged
   uint8_t address_count = 0;
   bool has_gateway = false;
+  bool has_gateway6 = false;
   std::array<InterfaceAddress, kMaxInterfaceAddresses> addresses;
-  abi::IpAddress gateway;
+  abi::IpAddress gateway;   // IPv4
+  abi::IpAddress gateway6;  // IPv6, link-local ones too
 
   // False when there is no room or the prefix does not fit the family.
   bool add_address(const InterfaceAddress& address);
+  // IPv6 is spoken where an IPv6 address was given.
+  bool speaks_ipv6() const;
+  // The link-local address: the one that was given, else the MAC's by EUI-64 (RFC 4291 App. A).
+  abi::IpAddress link_local() const;
+  // One of ours, the link-local address included.
   bool owns(const abi::IpAddress& address) const;
+  // An IPv6 multicast group that we listen to: all nodes, and the solicited-node group of each of
+  // our addresses.
+  bool listens_to(const abi::IpAddress& group) const;
   bool on_link(const abi::IpAddress& address) const;
   // Directed broadcast of one of our subnets (RFC 922 7), or the limited one.
   bool is_broadcast(const abi::IpAddress& address) const;
   // Where a packet for `destination` goes on the link: itself when it is on-link, else the
-  // gateway. False: there is no way.
+  // gateway of its family. False: there is no way.
   bool next_hop(const abi::IpAddress& destination, abi::IpAddress& hop) const;
-  // The address that speaks to `peer`: the one whose prefix covers it, else the first one.
+  // The address that speaks to `peer`: the one whose prefix covers it, else the first of its
+  // family, for IPv6 of global scope if there is one (RFC 6724 5, rule 2).
   bool source_for(const abi::IpAddress& peer, abi::IpAddress& source) const;
 };
+
+// fe80::/10 (RFC 4291 2.5.6).
+inline bool is_link_local(const abi::IpAddress& address) {
+  return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
 
 // Whether the first `bits` of the two agree; `bits` counts from the family's own first bit.
 bool same_prefix(const abi::IpAddress& a, const abi::IpAddress& b, uint8_t bits);

@@ -1,25 +1,28 @@
-// The neighbour table.
+// The neighbour table: its entries, their ageing, and what it sends.
 //
 // Job: turn next hops into link addresses without ever blocking a worker. Limits: a set-associative
 // table of kNeighborBuckets x kNeighborWays; kNeighborParked packets wait per unresolved neighbour
-// and kNeighborParkedTotal in all; kNeighborOutQueue ARP frames wait to leave; one request per
-// neighbour and second (RFC 1122 2.3.2.1) and kArpRequestsPerSecond in all.
+// and kNeighborParkedTotal in all; kNeighborOutQueue frames wait to leave; one question per
+// neighbour and second (RFC 1122 2.3.2.1, RFC 4861 7.2.2) and kNeighborRequestsPerSecond in all.
 // States: lookup() makes Incomplete and asks; an answer makes Reachable; kReachableUs later it is
-// Stale, still usable; the next lookup makes it Probing: asked by unicast, then by broadcast, while
-// packets go on; silence ends it. Who asks for us is remembered as Stale (RFC 826's merge), because
-// it is about to talk to us, but never at the cost of a neighbour that we use: a flood of invented
-// askers cannot push those out. An unsolicited answer creates nothing.
-// Data flow: input() -> entries_ -> unpark() -> unparked_ -> next_unparked(); what is to be sent
-// collects in out_ and is drawn by next_frame().
+// Stale, still usable; the next lookup makes it Probing: asked by unicast, then by broadcast or
+// multicast (RFC 7048 3), while packets go on; silence ends it. RFC 4861's DELAY is left out: what
+// it saves is one small frame a neighbour and half minute.
+// Data flow: input() (neighbor_input.cc) -> entries_ -> unpark() -> unparked_ -> next_unparked();
+// what is to be sent collects in out_ and is drawn by next_frame(), announcements behind it: they
+// are not queued but made one by one, so that their number needs no bound.
 #include "net/neighbor.h"
 
 #include "abi/assert.h"
+#include "net/ipv6.h"
 
 namespace sluice::net {
 namespace {
 
 constexpr uint64_t kSweepUs = 10'000;
 constexpr uint32_t kSweepBuckets = 8;  // the whole table in 320 ms
+constexpr uint64_t kRoundUs = 1'000'000;
+constexpr uint32_t kAnnounceSteps = 3;  // of an IPv6 address; an IPv4 address has one
 
 uint32_t bucket_of(const abi::IpAddress& address) {
   uint64_t high = 0;
@@ -94,8 +97,8 @@ void NeighborTable::forget(Entry& entry) {
 }
 
 bool NeighborTable::lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac) {
-  // ARP speaks for IPv4 alone; other families have no way to ask.
-  if (!hop.is_ipv4()) return false;
+  // Nobody answers for these: a group has no neighbour, and the mapping to its MAC is no secret.
+  if (!hop.is_ipv4() && (!interface_.speaks_ipv6() || is_multicast(hop))) return false;
   Entry* entry = find(hop);
   if (entry == nullptr) {
     entry = claim(hop, true);
@@ -150,22 +153,30 @@ bool NeighborTable::next_unparked(Unparked& out) {
   return true;
 }
 
-void NeighborTable::push(const Arp& arp, const Mac& destination) {
+void NeighborTable::push(const OutFrame& frame) {
   // Whatever finds no room is asked again a second later, by us or by the other side.
   if (out_count_ == kNeighborOutQueue) {
     counters_.add(abi::Counter::arp_queue_drop);
     return;
   }
-  out_[(out_head_ + out_count_++) % kNeighborOutQueue] = {arp, destination};
+  out_[(out_head_ + out_count_++) % kNeighborOutQueue] = frame;
+}
+
+uint32_t NeighborTable::build(const OutFrame& frame, std::span<uint8_t> out) {
+  if (!frame.is_nd) {
+    if (frame.arp.operation == ArpOperation::Request) {
+      counters_.add(abi::Counter::arp_requests_out);
+    }
+    return build_arp(frame.arp, interface_, frame.destination, out);
+  }
+  if (frame.nd.type == NdType::Solicitation) counters_.add(abi::Counter::nd_solicitations_out);
+  return build_nd(frame.nd, interface_, frame.destination, out);
 }
 
 uint32_t NeighborTable::next_frame(std::span<uint8_t> out) {
-  if (out_count_ == 0 || out.size() < kArpFrameBytes) return 0;
-  const OutFrame& frame = out_[out_head_];
-  const uint32_t length = build_arp(frame.arp, interface_, frame.destination, out);
-  if (frame.arp.operation == ArpOperation::Request) {
-    counters_.add(abi::Counter::arp_requests_out);
-  }
+  if (out.size() < kNeighborFrameBytes) return 0;
+  if (out_count_ == 0) return next_announcement(out);
+  const uint32_t length = build(out_[out_head_], out);
   out_head_ = (out_head_ + 1) % kNeighborOutQueue;
   --out_count_;
   return length;
@@ -174,21 +185,80 @@ uint32_t NeighborTable::next_frame(std::span<uint8_t> out) {
 void NeighborTable::ask(Entry& entry, uint64_t now_us, bool unicast) {
   entry.asked_us = now_us;
   ++entry.tries;
-  Arp arp;
+  abi::IpAddress source;
   // A request that the rate limit holds back is made up for by the next one, a second later.
-  if (!interface_.source_for(entry.address, arp.sender) || !requests_.take(now_us)) return;
-  arp.sender_mac = interface_.mac;
-  arp.target = entry.address;
-  push(arp, unicast ? entry.mac : Mac::broadcast());
+  if (!interface_.source_for(entry.address, source) || !requests_.take(now_us)) return;
+  OutFrame frame;
+  frame.is_nd = !entry.address.is_ipv4();
+  if (!frame.is_nd) {
+    frame.destination = unicast ? entry.mac : Mac::broadcast();
+    frame.arp = {ArpOperation::Request, interface_.mac, Mac{}, source, entry.address};
+    return push(frame);
+  }
+  // RFC 4861 7.2.2.
+  frame.nd.source = source;
+  frame.nd.target = entry.address;
+  frame.nd.destination = unicast ? entry.address : solicited_node(entry.address);
+  frame.destination = unicast ? entry.mac : multicast_mac(frame.nd.destination);
+  frame.nd.has_link_address = true;
+  frame.nd.link_address = interface_.mac;
+  push(frame);
 }
 
 void NeighborTable::announce() {
-  for (uint8_t i = 0; i < interface_.address_count; ++i) {
-    const abi::IpAddress& own = interface_.addresses[i].address;
-    if (!own.is_ipv4()) continue;
-    // RFC 5227 2.3: a request for oneself, which nobody answers and everybody learns from.
-    push({ArpOperation::Request, interface_.mac, Mac{}, own, own}, Mac::broadcast());
+  announce_at_ = 0;
+  reports_only_ = false;
+  rounds_left_ = kAnnounceRounds - 1;
+  next_round_us_ = 0;
+}
+
+// The round's next frame; 0 when the round is over.
+uint32_t NeighborTable::next_announcement(std::span<uint8_t> out) {
+  // Behind the addresses that were given stands the link-local one that goes with them.
+  const abi::IpAddress link_local = interface_.link_local();
+  const bool implied = interface_.speaks_ipv6();
+  const uint32_t addresses = interface_.address_count + (implied ? 1U : 0U);
+  while (announce_at_ < addresses * kAnnounceSteps) {
+    const uint32_t number = announce_at_ / kAnnounceSteps;
+    const uint32_t step = announce_at_++ % kAnnounceSteps;
+    const bool last = number == interface_.address_count;
+    const abi::IpAddress& own = last ? link_local : interface_.addresses[number].address;
+    if (!last && own == link_local) continue;  // its turn comes
+    if (const uint32_t length = announce_step(own, step, out); length != 0) return length;
   }
+  return 0;
+}
+
+uint32_t NeighborTable::announce_step(const abi::IpAddress& own, uint32_t step,
+                                      std::span<uint8_t> out) {
+  enum Step : uint32_t { kReport, kProbe, kAdvertise };
+  OutFrame frame;
+  if (own.is_ipv4()) {
+    if (step != 0 || reports_only_) return 0;
+    frame.arp = {ArpOperation::Request, interface_.mac, Mac{}, own, own};
+    frame.destination = Mac::broadcast();
+    return build(frame, out);
+  }
+  if (step == kReport) {
+    counters_.add(abi::Counter::mld_reports_out);
+    return build_mld_report(interface_.link_local(), solicited_node(own), interface_, out);
+  }
+  if (reports_only_) return 0;
+  frame.is_nd = true;
+  frame.nd.target = own;
+  if (step == kProbe) {
+    // RFC 4862 5.4.2: from nowhere, so that whoever has the address tells everybody.
+    frame.nd.destination = solicited_node(own);
+  } else {
+    frame.nd.type = NdType::Advertisement;
+    frame.nd.source = own;
+    frame.nd.destination = kAllNodes;
+    frame.nd.override_ = true;
+    frame.nd.has_link_address = true;
+    frame.nd.link_address = interface_.mac;
+  }
+  frame.destination = multicast_mac(frame.nd.destination);
+  return build(frame, out);
 }
 
 void NeighborTable::advance(Entry& entry, uint64_t now_us) {
@@ -223,6 +293,14 @@ void NeighborTable::advance(Entry& entry, uint64_t now_us) {
 void NeighborTable::tick(uint64_t now_us) {
   if (now_us < next_sweep_us_) return;
   next_sweep_us_ = now_us + kSweepUs;
+  if (rounds_left_ > 0 && next_round_us_ == 0) {
+    next_round_us_ = now_us + kRoundUs;
+  } else if (rounds_left_ > 0 && now_us >= next_round_us_) {
+    --rounds_left_;
+    next_round_us_ = now_us + kRoundUs;
+    announce_at_ = 0;
+    reports_only_ = false;
+  }
   for (uint32_t i = 0; i < kSweepBuckets * kNeighborWays; ++i) {
     advance(entries_[sweep_], now_us);
     sweep_ = (sweep_ + 1) % (kNeighborBuckets * kNeighborWays);
@@ -231,16 +309,20 @@ void NeighborTable::tick(uint64_t now_us) {
 
 // The neighbour has spoken. Solicited or not, a changed MAC counts only when the entry was not
 // confirmed a moment ago, so that two hosts that fight for an address do not make it flap.
-void NeighborTable::confirm(Entry& entry, const Mac& mac, uint64_t now_us) {
-  const bool asked =
-      entry.state == NeighborState::Incomplete || entry.state == NeighborState::Probing;
-  const bool changed = !(entry.mac == mac);
-  if (changed && entry.state != NeighborState::Incomplete &&
-      now_us - entry.confirmed_us < kLockUs) {
-    return;
+// RFC 4861 7.2.5, of which an ARP reply is the case with both flags set.
+void NeighborTable::confirm(Entry& entry, const Word& word, uint64_t now_us) {
+  const bool incomplete = entry.state == NeighborState::Incomplete;
+  const bool asked = incomplete || entry.state == NeighborState::Probing;
+  const bool changed = !(entry.mac == word.mac);
+  if (changed && !incomplete) {
+    if (now_us - entry.confirmed_us < kLockUs) return;
+    if (!word.overrides) {
+      if (entry.state == NeighborState::Reachable) entry.state = NeighborState::Stale;
+      return;
+    }
   }
-  entry.mac = mac;
-  if (asked) {
+  entry.mac = word.mac;
+  if (asked && word.proves) {
     entry.state = NeighborState::Reachable;
     entry.confirmed_us = now_us;
     entry.tries = 0;
@@ -249,63 +331,6 @@ void NeighborTable::confirm(Entry& entry, const Mac& mac, uint64_t now_us) {
     entry.confirmed_us = now_us;
   }
   unpark(entry, true);
-}
-
-void NeighborTable::note_conflict(const Arp& arp, uint64_t now_us) {
-  ++conflicts_;
-  // RFC 5227 2.4(c): defend, at most once per DEFEND_INTERVAL.
-  if (defended_us_ != 0 && now_us - defended_us_ < kConflictUs) return;
-  defended_us_ = now_us;
-  push({ArpOperation::Request, interface_.mac, Mac{}, arp.sender, arp.sender}, Mac::broadcast());
-}
-
-NeighborTable::Input NeighborTable::input(const Frame& frame, const Packet& packet, uint64_t now_us,
-                                          bool answer) {
-  Input result;
-  Arp arp;
-  const auto refuse = [&] {
-    counters_.add(abi::Counter::drop_arp);
-    return result;
-  };
-  if (packet.network_offset > frame.length ||
-      !parse_arp({frame.data + packet.network_offset, frame.length - packet.network_offset}, arp) ||
-      arp.sender_mac.is_multicast() || arp.sender_mac.is_zero()) {
-    return refuse();
-  }
-  if (interface_.owns(arp.sender)) {
-    if (arp.sender_mac == interface_.mac) return refuse();  // our own words, come back
-    result.conflict = true;
-    if (answer) note_conflict(arp, now_us);
-    return refuse();
-  }
-  // RFC 5227 1.1: a probe has no sender address; it is answered and nothing is learned.
-  const bool probe = arp.sender.ipv4() == 0;
-  if (!probe && (!interface_.on_link(arp.sender) || interface_.is_broadcast(arp.sender))) {
-    return refuse();
-  }
-  const bool for_us = interface_.owns(arp.target);
-  const bool gratuitous = arp.sender == arp.target;
-  if (!for_us && !gratuitous) return refuse();
-  result.valid = true;
-  result.share = !probe;
-  Entry* entry = probe ? nullptr : find(arp.sender);
-  if (entry != nullptr) {
-    if (arp.operation == ArpOperation::Reply) counters_.add(abi::Counter::arp_replies_in);
-    confirm(*entry, arp.sender_mac, now_us);
-  }
-  if (arp.operation == ArpOperation::Reply || !for_us) return result;
-  if (entry == nullptr && !probe && (entry = claim(arp.sender, false)) != nullptr) {
-    entry->mac = arp.sender_mac;
-    entry->state = NeighborState::Stale;
-    entry->confirmed_us = now_us;
-    entry->used_us = now_us;
-  }
-  if (answer) {
-    counters_.add(abi::Counter::arp_requests_in);
-    push({ArpOperation::Reply, interface_.mac, arp.sender_mac, arp.target, arp.sender},
-         arp.sender_mac);
-  }
-  return result;
 }
 
 }  // namespace sluice::net

@@ -1,10 +1,10 @@
-// Who is behind an address on the link: ARP's table (RFC 826, RFC 1122 2.3.2), one per worker and
-// port. Bounded, no I/O, time is handed in: the caller feeds ARP frames in, takes ARP frames and
-// parked packets out.
+// Who is behind an address on the link: the table of ARP (RFC 826, RFC 1122 2.3.2) and of neighbour
+// discovery (RFC 4861 7), one per worker and port. Bounded, no I/O, time is handed in: the caller
+// feeds frames in, takes frames and parked packets out. Addresses of both families, one interface.
 //
 // A worker's turn:
 //   lookup(hop) -> Ready: send. Pending: park() a prepared packet, or drop what it would have sent.
-//   input(frame) for every frame of kind Arp; if `share` comes back, hand a copy to the other
+//   input(frame) for every frame of kind Neighbor; if `share` comes back, hand a copy to the other
 //   workers, whose tables may wait for the same answer.
 //   tick(now); then drain next_frame() and next_unparked().
 #pragma once
@@ -18,6 +18,7 @@
 #include "net/arp.h"
 #include "net/frame.h"
 #include "net/interface.h"
+#include "net/nd.h"
 #include "net/token_bucket.h"
 #include "net/wire.h"
 
@@ -53,16 +54,20 @@ class NeighborTable {
   struct Input {
     bool valid = false;
     bool share = false;     // it spoke to one of our addresses: other workers' tables want it too
-    bool conflict = false;  // somebody else uses an address of ours (RFC 5227 2.4)
+    bool conflict = false;  // somebody else uses an address of ours (RFC 5227 2.4, RFC 4862 5.4.4)
   };
   // `answer` is false for a frame that another worker has shared: learned from, never answered.
   Input input(const Frame& frame, const Packet& packet, uint64_t now_us, bool answer = true);
 
   // Ages entries and retransmits requests; cheap enough for every turn.
   void tick(uint64_t now_us);
-  // Says who we are, for each of our IPv4 addresses (RFC 5227 2.3); at start.
+  // Says who we are, for each of our addresses, kAnnounceRounds times; at start. IPv4: a request
+  // for oneself (RFC 5227 2.3). IPv6: a listener report for the address's group, the question
+  // whether somebody has the address (RFC 4862 5.4.2), and an unsolicited advertisement
+  // (RFC 4861 7.2.6). The address is used at once: it was configured, so a conflict is an error of
+  // the configuration, which is noticed and counted.
   void announce();
-  // The next ARP frame to send: its length, or 0 when there is none. `out` holds kArpFrameBytes.
+  // The next frame to send: its length, or 0 when there is none. `out` holds kNeighborFrameBytes.
   uint32_t next_frame(std::span<uint8_t> out);
   // The next packet that leaves the parking place; false when there is none.
   bool next_unparked(Unparked& out);
@@ -77,6 +82,7 @@ class NeighborTable {
   static constexpr uint64_t kLockUs = 1'000'000;        // a fresh entry keeps its MAC this long
   static constexpr uint64_t kConflictUs = 10'000'000;   // RFC 5227 2.4(c): DEFEND_INTERVAL
   static constexpr uint8_t kTries = 3;                  // of each kind, unicast and broadcast
+  static constexpr uint8_t kAnnounceRounds = 3;         // RFC 4861 10: MAX_NEIGHBOR_ADVERTISEMENT
 
  private:
   struct Entry {
@@ -91,8 +97,16 @@ class NeighborTable {
     std::array<uintptr_t, kNeighborParked> parked{};
   };
   struct OutFrame {
-    Arp arp;
+    bool is_nd = false;
     Mac destination;
+    Arp arp;
+    NdMessage nd;
+  };
+  // What a neighbour's words are worth.
+  struct Word {
+    Mac mac;
+    bool overrides = true;  // RFC 4861 4.4, O: a known address may be replaced
+    bool proves = true;     // it answers our question, so our packets reach it
   };
 
   Entry* find(const abi::IpAddress& address);
@@ -100,11 +114,24 @@ class NeighborTable {
   Entry* claim(const abi::IpAddress& address, bool needed);
   void ask(Entry& entry, uint64_t now_us, bool unicast);
   void advance(Entry& entry, uint64_t now_us);
-  void confirm(Entry& entry, const Mac& mac, uint64_t now_us);
+  void confirm(Entry& entry, const Word& word, uint64_t now_us);
   void unpark(Entry& entry, bool resolved);
   void forget(Entry& entry);
-  void push(const Arp& arp, const Mac& destination);
-  void note_conflict(const Arp& arp, uint64_t now_us);
+  void push(const OutFrame& frame);
+  uint32_t build(const OutFrame& frame, std::span<uint8_t> out);
+  uint32_t next_announcement(std::span<uint8_t> out);
+  uint32_t announce_step(const abi::IpAddress& own, uint32_t step, std::span<uint8_t> out);
+
+  // neighbor_input.cc
+  Input input_arp(const Frame& frame, const Packet& packet, uint64_t now_us, bool answer);
+  Input input_nd(const Frame& frame, const Packet& packet, uint64_t now_us, bool answer);
+  void hear_advertisement(const NdMessage& message, uint64_t now_us);
+  void hear_solicitation(const NdMessage& message, const Packet& packet, uint64_t now_us,
+                         bool answer);
+  void remember_asker(const abi::IpAddress& address, const Word& word, uint64_t now_us);
+  void answer_with(const OutFrame& frame, abi::Counter counter, uint64_t now_us);
+  void note_conflict(const abi::IpAddress& own, uint64_t now_us);
+  void hear_query(uint64_t now_us);
 
   const Interface& interface_;
   abi::Counters& counters_;
@@ -119,7 +146,14 @@ class NeighborTable {
   uint32_t sweep_ = 0;
   uint64_t next_sweep_us_ = 0;
   uint64_t defended_us_ = 0;
-  TokenBucket requests_{kArpRequestsPerSecond, kArpRequestBurst};
+  TokenBucket requests_{kNeighborRequestsPerSecond, kNeighborRequestBurst};
+  TokenBucket answers_{kNeighborAnswersPerSecond, kNeighborAnswerBurst};
+  TokenBucket shares_{kNeighborAnswersPerSecond, kNeighborAnswerBurst};
+  uint32_t announce_at_ = UINT32_MAX;  // address * kAnnounceSteps + step; behind the last: done
+  bool reports_only_ = false;          // what the round under way says
+  uint8_t rounds_left_ = 0;
+  uint64_t next_round_us_ = 0;
+  uint64_t reported_us_ = 0;
   uint64_t conflicts_ = 0;
 };
 

@@ -145,7 +145,8 @@ std::unique_ptr<Nic> Nic::open(const NicSettings& settings, std::string& error,
   Plan plan;
   if (!plan_memory(settings, ports, plan, error)) return nullptr;
   for (auto& port : ports) {
-    if (!open_port(*port, plan.packet_buffers, error)) return nullptr;
+    if (!open_port(*port, plan.packet_buffers, error, notes)) return nullptr;
+    read_rss(*port, worker_count, notes);
   }
   std::vector<std::unique_ptr<NicWorker::Impl>> workers;
   for (uint32_t i = 0; i < worker_count; ++i) {
@@ -184,6 +185,8 @@ uint32_t Nic::ports() const { return static_cast<uint32_t>(impl_->ports.size());
 
 const Interface& Nic::interface(uint32_t port) const { return impl_->ports[port]->interface; }
 
+const RssMap* Nic::rss(uint32_t port) const { return impl_->ports[port]->rss.get(); }
+
 PortInfo Nic::port_info(uint32_t port) const {
   const Port& from = *impl_->ports[port];
   PortInfo info;
@@ -197,6 +200,8 @@ PortInfo Nic::port_info(uint32_t port) const {
   info.checksum_offload = from.checksum;
   info.segmentation_offload = from.segmentation;
   info.checksum_verified = from.checksum_verified;
+  info.receive_coalescing = from.coalescing;
+  info.spreading = from.spreading;
   rte_eth_link link = {};
   info.link_up =
       rte_eth_link_get_nowait(from.id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;

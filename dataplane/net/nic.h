@@ -15,6 +15,7 @@
 #include "net/frame.h"
 #include "net/interface.h"
 #include "net/record_pool.h"
+#include "net/rss.h"
 #include "net/segment.h"
 
 namespace sluice::net {
@@ -28,8 +29,13 @@ struct PortSettings {
   uint16_t mtu = 1500;
   uint16_t vlan = 0;
   uint16_t max_queues = 0;  // 0: one per worker, as far as the device has them
+  // How packets come to the device's queues where the device itself can't say, because something
+  // in front of it spreads them. Used when there is a queue for each worker.
+  std::shared_ptr<const RssMap> spread;
   bool has_gateway = false;
-  abi::IpAddress gateway;
+  bool has_gateway6 = false;
+  abi::IpAddress gateway;   // IPv4
+  abi::IpAddress gateway6;  // IPv6
 };
 
 struct NicSettings {
@@ -57,12 +63,20 @@ struct PortInfo {
   bool chains = false;            // payload leaves as external buffers (MULTI_SEGS)
   bool checksum_offload = false;  // towards the wire
   bool segmentation_offload = false;
-  bool checksum_verified = false;  // from the wire
+  bool checksum_verified = false;   // from the wire
+  bool receive_coalescing = false;  // LRO
+  std::string spreading;            // what spreads packets over the queues: "RSS, 40-byte key, ..."
 };
 
 struct PortStatistics {
   uint64_t rx_packets = 0, rx_bytes = 0, rx_missed = 0, rx_errors = 0, rx_no_buffer = 0;
   uint64_t tx_packets = 0, tx_bytes = 0, tx_errors = 0;
+};
+
+// Of a worker's own queues, an estimate.
+struct PacketBufferUse {
+  uint32_t in_use = 0;
+  uint32_t held_permille = 0;  // of what a queue's pool has beyond its idle need; the fullest's
 };
 
 class Nic;
@@ -77,12 +91,13 @@ class NicWorker {
   uint32_t index() const;
   uint32_t ports() const;
   const Interface& interface(uint32_t port) const;
+  // How the port spreads TCP over the workers' queues; null: it does not, or does not say how.
+  const RssMap* rss(uint32_t port) const;
   RecordPool& small_records();
   RecordPool& large_records();
-  uint32_t packet_buffers_in_use() const;  // of this worker's queues, an estimate
-  // Whether flows hold more than half of what a queue's pool has beyond its idle need, which the
-  // first call takes for what is in use then. Walks the pool's caches: about once a millisecond.
-  bool packet_buffers_scarce();
+  // Walks the pools' caches: about once a millisecond. The first call takes what is in use then for
+  // what the queues need without traffic.
+  PacketBufferUse packet_buffer_use();
 
   // A burst from this worker's queue of `port`; 0 where it has none. The previous content of
   // `batch` is forgotten: release its frames first. Counts rx_packets and rx_bytes.
@@ -134,6 +149,7 @@ class Nic {
   uint32_t workers() const;
   uint32_t ports() const;
   const Interface& interface(uint32_t port) const;
+  const RssMap* rss(uint32_t port) const;
   PortInfo port_info(uint32_t port) const;
   PortStatistics port_statistics(uint32_t port) const;
   // `counters` outlives the worker; set before its first call.

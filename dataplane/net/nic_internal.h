@@ -27,15 +27,20 @@ struct Port {
   uint16_t id = 0;      // DPDK's
   uint16_t queues = 0;  // receive and transmit queues alike
   bool chains = false;
-  bool checksum = false;
+  bool checksum = false;     // completes TCP checksums
+  bool ip_checksum = false;  // and IPv4's
   bool segmentation = false;
   bool checksum_verified = false;
+  bool coalescing = false;
   bool af_xdp = false;
   uint16_t max_packet_mbufs = 1;     // of a packet that leaves as it is
   uint16_t max_segmented_mbufs = 1;  // of one that the port segments
   uint32_t data_bytes = 0;           // of a packet buffer, behind the headroom
   uint32_t packet_buffers = 0;       // per queue
+  uint32_t receive_reserve = 0;      // of these, not for copies to send
   std::string driver;
+  std::string spreading;
+  std::shared_ptr<const RssMap> rss;  // null: the workers spread
   Interface interface;
   std::vector<rte_mempool*> pools;       // one per queue: received and copied packets
   std::vector<rte_mempool*> view_pools;  // one per queue where chains: mbufs without memory
@@ -44,7 +49,18 @@ struct Port {
 // nic_port.cc: find and describe, then (the pools' sizes are known) configure and start.
 bool find_port(const PortSettings& settings, uint32_t workers, Port& port, std::string& error,
                std::vector<std::string>& notes);
-bool open_port(Port& port, uint32_t packet_buffers, std::string& error);
+bool open_port(Port& port, uint32_t packet_buffers, std::string& error,
+               std::vector<std::string>& notes);
+// nic_rss.cc: what the started port says of its spreading, checked.
+void read_rss(Port& port, uint32_t workers, std::vector<std::string>& notes);
+
+// A buffer to send from. Never one of the last: a queue whose buffers all wait to be sent could not
+// receive the acknowledgements that free them. What workers have cached counts as gone.
+inline rte_mbuf* sending_buffer(const Port& port, uint16_t queue) {
+  rte_mempool* pool = port.pools[queue];
+  if (shared_free_count(pool) <= port.receive_reserve) return nullptr;
+  return rte_pktmbuf_alloc(pool);
+}
 
 // The rings of one ordered pair of workers.
 struct Pair {

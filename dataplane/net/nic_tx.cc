@@ -12,6 +12,7 @@
 // an IPv4 length can describe.
 // Limits: kTxBatch packets wait per port; a segment is put in whole or not at all, except for one
 // that needs more packets than a batch has (a tiny MSS): its rest is lost as on a wire, counted.
+// The last buffers of a queue are for receiving (sending_buffer).
 #include <rte_ethdev.h>
 
 #include <algorithm>
@@ -103,14 +104,24 @@ class Builder {
     return std::min<uint32_t>(most, abi::kMaxSegmentPieces);
   }
 
-  // Tells the port what to complete; the headers are written.
+  // Tells the port what to complete; the headers are written. A port that completes TCP's checksum
+  // alone (virtio) gets IPv4's from here.
   void set_offloads(rte_mbuf* mbuf, const Cut& part) {
     if (!port_.checksum) return;
+    const bool ipv4 = segment_.tuple.local.address.is_ipv4();
     const uint32_t link = kEthernetBytes + (port_.interface.vlan != 0 ? kVlanTagBytes : 0);
+    const uint32_t network = ip_header_bytes(segment_);
     mbuf->l2_len = link & 0x7fU;
-    mbuf->l3_len = kIpv4HeaderBytes;
-    mbuf->l4_len = (headers_ - link - kIpv4HeaderBytes) & 0xffU;
-    mbuf->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
+    mbuf->l3_len = network & 0x1ffU;
+    mbuf->l4_len = (headers_ - link - network) & 0xffU;
+    mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM | (ipv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
+    if (ipv4 && port_.ip_checksum) {
+      mbuf->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+    } else if (ipv4) {
+      auto* ip = rte_pktmbuf_mtod_offset(mbuf, uint8_t*, link);
+      const uint16_t sum = checksum_finish(checksum_add(ip, kIpv4HeaderBytes));
+      std::memcpy(ip + 10, &sum, 2);
+    }
     if (part.length > per_packet_) {
       mbuf->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
       mbuf->tso_segsz = static_cast<uint16_t>(per_packet_);
@@ -123,7 +134,7 @@ class Builder {
   }
 
   rte_mbuf* attached(const Cut& part) {
-    rte_mbuf* head = rte_pktmbuf_alloc(port_.pools[batch_.queue]);
+    rte_mbuf* head = sending_buffer(port_, batch_.queue);
     if (head == nullptr) return nullptr;
     Sum sum = 0;
     if (!port_.checksum) sum = sum_chain(slices_, 0, part.length);
@@ -148,7 +159,7 @@ class Builder {
   }
 
   rte_mbuf* copied(const Cut& part) {
-    rte_mbuf* mbuf = rte_pktmbuf_alloc(port_.pools[batch_.queue]);
+    rte_mbuf* mbuf = sending_buffer(port_, batch_.queue);
     if (mbuf == nullptr) return nullptr;
     // The MTU, and with it every cut, fits a buffer (nic_port.cc).
     auto* out = reinterpret_cast<uint8_t*>(
@@ -283,7 +294,7 @@ bool NicWorker::send_frame(uint32_t port, std::span<const uint8_t> frame) {
     impl_->counters->add(abi::Counter::tx_full);
     return false;
   }
-  rte_mbuf* mbuf = rte_pktmbuf_alloc(batch.port->pools[batch.queue]);
+  rte_mbuf* mbuf = sending_buffer(*batch.port, batch.queue);
   if (mbuf == nullptr || frame.size() > rte_pktmbuf_tailroom(mbuf)) {
     rte_pktmbuf_free(mbuf);
     impl_->counters->add(abi::Counter::tx_no_buffer);

@@ -10,26 +10,61 @@
 #include <algorithm>
 
 #include "abi/assert.h"
+#include "net/checksum.h"
 #include "net/nic_internal.h"
+#include "net/wire.h"
 
 namespace sluice::net {
 namespace {
+
+// For ports that only know about TCP's (virtio): IPv6 has no checksum of its own, IPv4's is
+// computed here.
+bool network_header_is_good(const rte_mbuf* mbuf) {
+  const auto* data = rte_pktmbuf_mtod(mbuf, const uint8_t*);
+  uint32_t offset = kEthernetBytes;
+  if (mbuf->data_len < offset + kVlanTagBytes) return false;
+  uint16_t ethertype = load_be16(data + 12);
+  if (ethertype == kEthertypeVlan) {
+    ethertype = load_be16(data + 16);
+    offset += kVlanTagBytes;
+  }
+  if (ethertype == kEthertypeIpv6) return true;
+  if (ethertype != kEthertypeIpv4 || mbuf->data_len < offset + kIpv4HeaderBytes) return false;
+  const uint32_t length = (data[offset] & 0x0fU) * 4U;
+  return length >= kIpv4HeaderBytes && mbuf->data_len >= offset + length &&
+         checksum_finish(checksum_add(data + offset, length)) == 0;
+}
 
 // Whether the port vouches for both checksums. "None" of a virtual port means: not computed,
 // but the data never left memory that is trusted to be whole.
 bool vouched(const rte_mbuf* mbuf) {
   const uint64_t ip = mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
   const uint64_t l4 = mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-  return (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE) &&
-         (l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD || l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE);
+  if (l4 != RTE_MBUF_F_RX_L4_CKSUM_GOOD && l4 != RTE_MBUF_F_RX_L4_CKSUM_NONE) return false;
+  if (ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE) return true;
+  return ip == RTE_MBUF_F_RX_IP_CKSUM_UNKNOWN && network_header_is_good(mbuf);
 }
 
-// One mbuf again, of a frame's pieces.
+// An mbuf that shows this part of its memory; what was reassembled shows less than was received.
+rte_mbuf* show(BufferOwner* owner, const uint8_t* data, uint32_t length) {
+  rte_mbuf* mbuf = mbuf_of(owner);
+  mbuf->data_off = static_cast<uint16_t>(data - static_cast<uint8_t*>(mbuf->buf_addr));
+  mbuf->data_len = static_cast<uint16_t>(length);
+  return mbuf;
+}
+
+// One mbuf again, of a frame's pieces. Whoever receives it believes the port's word of its
+// checksums only where this frame does.
 rte_mbuf* join(const Frame& frame) {
-  rte_mbuf* head = mbuf_of(frame.owner);
+  rte_mbuf* head = show(frame.owner, frame.data, frame.length);
+  head->pkt_len = head->data_len;
+  if (!frame.checksum_ok) {
+    head->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+  }
   rte_mbuf* last = head;
   for (uint16_t i = 0; i < frame.more_count; ++i) {
-    rte_mbuf* piece = mbuf_of(frame.more[i].owner);
+    const Slice& slice = frame.more[i];
+    rte_mbuf* piece = show(slice.owner, slice.data, slice.length);
     head->nb_segs = static_cast<uint16_t>(head->nb_segs + 1);
     head->pkt_len += piece->data_len;
     last->next = piece;
@@ -54,30 +89,26 @@ const Interface& NicWorker::interface(uint32_t port) const {
   return impl_->tx[port].port->interface;
 }
 
+const RssMap* NicWorker::rss(uint32_t port) const { return impl_->tx[port].port->rss.get(); }
+
 RecordPool& NicWorker::small_records() { return impl_->small; }
 
 RecordPool& NicWorker::large_records() { return impl_->large; }
 
-uint32_t NicWorker::packet_buffers_in_use() const {
-  uint32_t in_use = 0;
-  for (const TxBatch& batch : impl_->tx) {
-    if (batch.owned) in_use += rte_mempool_in_use_count(batch.port->pools[batch.queue]);
-  }
-  return in_use;
-}
-
-bool NicWorker::packet_buffers_scarce() {
-  bool scarce = false;
+PacketBufferUse NicWorker::packet_buffer_use() {
+  PacketBufferUse use;
   for (TxBatch& batch : impl_->tx) {
     if (!batch.owned) continue;
     const rte_mempool* pool = batch.port->pools[batch.queue];
     const uint32_t in_use = rte_mempool_in_use_count(pool);
     if (!batch.idle_known) batch.idle_in_use = in_use;
     batch.idle_known = true;
-    const uint32_t idle = std::min(batch.idle_in_use, pool->size);
-    if (in_use > idle && in_use - idle > (pool->size - idle) / 2) scarce = true;
+    const uint32_t idle = std::min(batch.idle_in_use, pool->size - 1);
+    const uint32_t held = in_use > idle ? in_use - idle : 0;
+    use.in_use += in_use;
+    use.held_permille = std::max(use.held_permille, held * 1000 / (pool->size - idle));
   }
-  return scarce;
+  return use;
 }
 
 // Appends the packet to the batch, or drops it when its pieces find no room.
@@ -168,7 +199,7 @@ void NicWorker::share(const Frame& frame) {
   const TxBatch& batch = impl_->tx[frame.port];
   for (const Pair& pair : impl_->to) {
     if (pair.frames == nullptr) continue;
-    rte_mbuf* copy = rte_pktmbuf_alloc(batch.port->pools[batch.queue]);
+    rte_mbuf* copy = sending_buffer(*batch.port, batch.queue);
     if (copy == nullptr || frame.length > rte_pktmbuf_tailroom(copy)) {
       rte_pktmbuf_free(copy);
       impl_->counters->add(abi::Counter::redirect_full);

@@ -1,12 +1,12 @@
 // From Segment to bytes.
 //
 // Job: write complete packets, or headers for a payload that the port fetches itself. Limits:
-// IPv4; one VLAN tag; 40 bytes of TCP options, of which SACK takes what the others leave.
-// Data flow: a Segment of up to 64 KiB leaves as one or several packets, each a `Cut` of its
-// payload. All of them carry the same options (a receiver that uses timestamps drops segments
-// without, RFC 7323 3.2), sequence numbers advance by Cut::offset, and the flags that speak of the
-// beginning or the end stay with the first or last packet. copy_chain sums while it copies, so a
-// payload byte is touched once.
+// IPv4 and IPv6 without options; one VLAN tag; 40 bytes of TCP options, of which SACK takes what
+// the others leave. Data flow: a Segment of up to 64 KiB leaves as one or several packets, each a
+// `Cut` of its payload. All of them carry the same options (a receiver that uses timestamps drops
+// segments without, RFC 7323 3.2), sequence numbers advance by Cut::offset, and the flags that
+// speak of the beginning or the end stay with the first or last packet. copy_chain sums while it
+// copies, so a payload byte is touched once.
 #include <algorithm>
 #include <cstring>
 
@@ -89,10 +89,6 @@ uint32_t option_bytes(const Segment& segment) {
   return bytes + (blocks > 0 ? 4 + 8 * blocks : 0);
 }
 
-uint32_t link_bytes(const Interface& interface) {
-  return kEthernetBytes + (interface.vlan != 0 ? kVlanTagBytes : 0);
-}
-
 // Calls use(data, length) for each run of [offset, offset + length).
 template <typename Use>
 void for_each_run(const Chain& chain, uint32_t offset, uint32_t length, Use use) {
@@ -135,11 +131,26 @@ void write_ipv4(const HeaderRequest& request, uint32_t total_length, uint8_t* ip
   }
 }
 
-// Addresses, protocol and length as RFC 9293 3.1 puts them in front of the header.
-Sum pseudo_header(const uint8_t* ip, uint32_t tcp_length) {
-  uint8_t rest[4] = {0, kProtocolTcp, 0, 0};
-  store_be16(rest + 2, tcp_length);
-  return checksum_add(ip + 12, 8) + checksum_add(rest, sizeof rest);
+// RFC 6437 3: the same for all packets of a flow, different for most others; a router may spread
+// load by it. It needs no secret, as the tuple is in the same packet.
+uint32_t flow_label(const FlowTuple& tuple) {
+  uint64_t words[4];
+  std::memcpy(words, tuple.local.address.bytes.data(), 16);
+  std::memcpy(words + 2, tuple.remote.address.bytes.data(), 16);
+  uint64_t mixed = static_cast<uint64_t>(tuple.local.port) << 16 | tuple.remote.port;
+  for (const uint64_t word : words) mixed = (mixed ^ word) * 0x9e3779b97f4a7c15U + (mixed >> 32);
+  return static_cast<uint32_t>(mixed >> 44);
+}
+
+void write_ipv6(const HeaderRequest& request, uint32_t payload_length, uint8_t* ip) {
+  const Segment& segment = request.segment;
+  const uint32_t traffic_class = segment.ecn & 3U;
+  store_be32(ip, 6U << 28 | traffic_class << 20 | flow_label(segment.tuple));
+  store_be16(ip + 4, payload_length);
+  ip[6] = kProtocolTcp;
+  ip[7] = kTimeToLive;
+  std::memcpy(ip + 8, segment.tuple.local.address.bytes.data(), 16);
+  std::memcpy(ip + 24, segment.tuple.remote.address.bytes.data(), 16);
 }
 
 void write_tcp_checksum(const HeaderRequest& request, const uint8_t* ip, uint8_t* tcp,
@@ -148,20 +159,24 @@ void write_tcp_checksum(const HeaderRequest& request, const uint8_t* ip, uint8_t
   switch (request.checksum) {
     case ChecksumBy::Software:
       field =
-          checksum_finish(pseudo_header(ip, header_length + request.cut.length) +
+          checksum_finish(pseudo_header(ip, kProtocolTcp, header_length + request.cut.length) +
                           checksum_add(tcp, header_length) + checksum_fold(request.payload_sum));
       break;
     case ChecksumBy::Hardware:
-      field = checksum_fold(pseudo_header(ip, header_length + request.cut.length));
+      field = checksum_fold(pseudo_header(ip, kProtocolTcp, header_length + request.cut.length));
       break;
     case ChecksumBy::HardwareTso:
-      field = checksum_fold(pseudo_header(ip, 0));
+      field = checksum_fold(pseudo_header(ip, kProtocolTcp, 0));
       break;
   }
   std::memcpy(tcp + 16, &field, 2);
 }
 
 }  // namespace
+
+uint32_t link_bytes(const Interface& interface) {
+  return kEthernetBytes + (interface.vlan != 0 ? kVlanTagBytes : 0);
+}
 
 uint32_t build_ethernet(const Interface& interface, const Mac& destination, uint16_t ethertype,
                         uint8_t* out) {
@@ -177,13 +192,25 @@ uint32_t build_ethernet(const Interface& interface, const Mac& destination, uint
   return link_bytes(interface);
 }
 
+Sum pseudo_header(const uint8_t* ip, uint8_t protocol, uint32_t length) {
+  uint8_t rest[8] = {0, 0, 0, 0, 0, 0, 0, protocol};
+  store_be32(rest, length);
+  const Sum addresses = ip[0] >> 4 == 4 ? checksum_add(ip + 12, 8) : checksum_add(ip + 8, 32);
+  return addresses + checksum_add(rest, sizeof rest);
+}
+
+uint32_t ip_header_bytes(const Segment& segment) {
+  return segment.tuple.local.address.is_ipv4() ? kIpv4HeaderBytes : kIpv6HeaderBytes;
+}
+
 uint32_t header_bytes(const Segment& segment, const Interface& interface) {
-  if (!segment.tuple.local.address.is_ipv4() || !segment.tuple.remote.address.is_ipv4()) return 0;
-  return link_bytes(interface) + kIpv4HeaderBytes + kTcpHeaderBytes + option_bytes(segment);
+  const FlowTuple& tuple = segment.tuple;
+  if (tuple.local.address.is_ipv4() != tuple.remote.address.is_ipv4()) return 0;
+  return link_bytes(interface) + ip_header_bytes(segment) + kTcpHeaderBytes + option_bytes(segment);
 }
 
 uint32_t max_payload_bytes(const Segment& segment, const Interface& interface) {
-  const uint32_t headers = kIpv4HeaderBytes + kTcpHeaderBytes + option_bytes(segment);
+  const uint32_t headers = ip_header_bytes(segment) + kTcpHeaderBytes + option_bytes(segment);
   const uint32_t room = interface.mtu > headers ? interface.mtu - headers : 0;
   return segment.cut_bytes != 0 ? std::min<uint32_t>(segment.cut_bytes, room) : room;
 }
@@ -192,10 +219,16 @@ uint32_t build_headers(const HeaderRequest& request, uint8_t* out) {
   const Segment& segment = request.segment;
   const Cut& cut = request.cut;
   if (header_bytes(segment, request.interface) == 0) return 0;
-  uint8_t* ip = out + build_ethernet(request.interface, request.destination, kEthertypeIpv4, out);
-  uint8_t* tcp = ip + kIpv4HeaderBytes;
+  const bool ipv4 = segment.tuple.local.address.is_ipv4();
+  uint8_t* ip = out + build_ethernet(request.interface, request.destination,
+                                     ipv4 ? kEthertypeIpv4 : kEthertypeIpv6, out);
+  uint8_t* tcp = ip + ip_header_bytes(segment);
   const uint32_t tcp_length = kTcpHeaderBytes + write_options(segment, tcp + kTcpHeaderBytes);
-  write_ipv4(request, kIpv4HeaderBytes + tcp_length + cut.length, ip);
+  if (ipv4) {
+    write_ipv4(request, kIpv4HeaderBytes + tcp_length + cut.length, ip);
+  } else {
+    write_ipv6(request, tcp_length + cut.length, ip);
+  }
   store_be16(tcp, segment.tuple.local.port);
   store_be16(tcp + 2, segment.tuple.remote.port);
   // A SYN takes a sequence number in front of the payload.

@@ -1,30 +1,23 @@
-// From bytes to Segment.
+// From bytes to Segment: the link layer and IPv4.
 //
 // Job: decide for each received frame what it is, checking everything before it is used, and fill
-// in a Segment for TCP. Limits: one VLAN tag; all headers in the frame's first piece; fragments
-// and source routes are refused; a frame is dropped for the first reason found, from the outside
-// in, so the counters tell how far it came.
-// Data flow: parse_frame walks Ethernet -> (tag) -> parse_ipv4 -> parse_tcp -> parse_options;
-// `Packet` gets what ARP and ICMP need, `Segment` what TCP needs. Payload slices point into the
-// frame; Ethernet's padding is cut off by the IP length.
+// in a Segment for TCP. Limits: one VLAN tag; all headers in the frame's first piece; source
+// routes are refused; of fragments only those of TCP are worth keeping, because no other message
+// that is longer than a packet would be answered. A frame is dropped for the first reason found,
+// from the outside in, so the counters tell how far it came.
+// Data flow: parse_frame walks Ethernet -> (tag) -> parse_ipv4 or parse_ipv6 -> parse_tcp,
+// parse_icmp or parse_icmpv6; `Packet` gets what neighbours, ICMP and fragments need, `Segment`
+// what TCP needs. Payload slices point into the frame; Ethernet's padding is cut off by the IP
+// length.
 #include <algorithm>
 #include <cstring>
 
+#include "net/ipv6.h"
 #include "net/wire.h"
+#include "net/wire_internal.h"
 
 namespace sluice::net {
 namespace {
-
-PacketKind drop(Packet& packet, abi::Counter reason) {
-  packet.drop = reason;
-  return PacketKind::Drop;
-}
-
-uint32_t total_bytes(const Frame& frame) {
-  uint32_t total = frame.length;
-  for (uint16_t i = 0; i < frame.more_count; ++i) total += frame.more[i].length;
-  return total;
-}
 
 // IPv4 addresses that no packet may come from: "this network", loopback, multicast, class E
 // (RFC 1122 3.2.1.3).
@@ -55,130 +48,42 @@ IpOptions check_ip_options(std::span<const uint8_t> options) {
   return IpOptions::Fine;
 }
 
-bool parse_sack(std::span<const uint8_t> body, TcpOptions& options) {
-  if (body.empty() || body.size() % 8 != 0 || body.size() / 8 > options.sack.size()) return false;
-  options.sack_count = static_cast<uint8_t>(body.size() / 8);
-  for (uint8_t i = 0; i < options.sack_count; ++i) {
-    options.sack[i].start = load_be32(body.data() + 8U * i);
-    options.sack[i].end = load_be32(body.data() + 8U * i + 4);
-  }
-  return true;
-}
-
-// One option's body, behind kind and length. False: its length is not the one its kind has.
-bool parse_option(uint8_t kind, std::span<const uint8_t> body, bool syn, TcpOptions& options) {
-  constexpr uint8_t kMss = 2, kWindowScale = 3, kSackPermitted = 4, kSack = 5, kTimestamps = 8;
-  switch (kind) {  // over a byte from the wire, so with a default
-    case kMss:
-      if (body.size() != 2) return false;
-      if (syn) options.mss = load_be16(body.data());
-      return true;
-    case kWindowScale:
-      if (body.size() != 1) return false;
-      if (syn) {
-        options.has_window_scale = true;
-        // RFC 7323 2.3: a shift over 14 counts as 14.
-        options.window_scale = body[0] > 14 ? uint8_t{14} : body[0];
-      }
-      return true;
-    case kSackPermitted:
-      if (!body.empty()) return false;
-      if (syn) options.sack_permitted = true;
-      return true;
-    case kSack:
-      return parse_sack(body, options);
-    case kTimestamps:
-      if (body.size() != 8) return false;
-      options.has_timestamps = true;
-      options.tsval = load_be32(body.data());
-      options.tsecr = load_be32(body.data() + 4);
-      return true;
-    default:
-      return true;
-  }
-}
-
-// RFC 9293 3.2 (MUST-7): illegal lengths are to be expected. A segment that has one is dropped
-// whole: whoever sends it does not speak TCP.
-bool parse_options(std::span<const uint8_t> bytes, bool syn, TcpOptions& options) {
-  constexpr uint8_t kEnd = 0, kNop = 1;
-  size_t at = 0;
-  while (at < bytes.size()) {
-    const uint8_t kind = bytes[at];
-    if (kind == kEnd) return true;
-    if (kind == kNop) {
-      ++at;
-      continue;
+// RFC 791 3.2; only TCP's are kept.
+PacketKind read_fragment(const Frame& frame, const uint8_t* ip, Packet& packet) {
+  const uint16_t field = load_be16(ip + 6);
+  packet.fragmented = true;
+  packet.fragment.id = load_be16(ip + 4);
+  packet.fragment.offset_bytes = static_cast<uint16_t>((field & 0x1fffU) * 8);
+  packet.fragment.more = (field & 0x2000U) != 0;
+  packet.fragment.protocol = ip[9];
+  if (packet.fragment.offset_bytes == 0) {
+    const uint32_t here = std::min(frame.length - packet.transport_offset, packet.transport_bytes);
+    if (!holds_tcp_header({frame.data + packet.transport_offset, here})) {
+      return drop(packet, abi::Counter::drop_fragment_tiny);
     }
-    if (at + 2 > bytes.size()) return false;
-    const size_t length = bytes[at + 1];
-    if (length < 2 || at + length > bytes.size()) return false;
-    if (!parse_option(kind, bytes.subspan(at + 2, length - 2), syn, options)) return false;
-    at += length;
   }
-  return true;
+  return PacketKind::Fragment;
 }
 
-// Collects the pieces of [offset, offset + length) of the frame.
-bool collect(const Frame& frame, uint32_t offset, uint32_t length, Chain& chain) {
-  chain.clear();
-  const uint32_t first = std::min(frame.length - offset, length);
-  if (first > 0) chain.append({frame.data + offset, first, frame.owner});
-  uint32_t left = length - first;
-  for (uint16_t i = 0; i < frame.more_count && left > 0; ++i) {
-    Slice piece = frame.more[i];
-    piece.length = std::min(piece.length, left);
-    left -= piece.length;
-    if (piece.length > 0 && !chain.append(piece)) return false;
+PacketKind parse_ipv4_payload(const Frame& frame, const uint8_t* ip, Packet& packet,
+                              Segment& segment) {
+  constexpr uint16_t kMoreFragmentsAndOffset = 0x3fff;
+  const bool fragment = (load_be16(ip + 6) & kMoreFragmentsAndOffset) != 0;
+  switch (ip[9]) {  // over a byte from the wire, so with a default
+    case kProtocolTcp:
+      if (fragment) return read_fragment(frame, ip, packet);
+      return parse_tcp(frame, ip, packet, segment);
+    case kProtocolIcmp:
+      if (fragment) return drop(packet, abi::Counter::drop_icmp);
+      return parse_icmp(frame, packet);
+    case kProtocolUdp:
+      return drop(packet, abi::Counter::drop_udp);
+    case kNextEsp:
+    case kNextAuthentication:
+      return drop(packet, abi::Counter::drop_ipsec);
+    default:
+      return drop(packet, abi::Counter::drop_protocol);
   }
-  return left == 0;
-}
-
-// RFC 9293 3.1: over a pseudo header (addresses, protocol, length), the header and the payload.
-bool tcp_checksum_holds(const Frame& frame, const Packet& packet, const uint8_t* ip,
-                        uint32_t header_length, const Chain& payload) {
-  uint8_t rest[4] = {0, kProtocolTcp, 0, 0};
-  store_be16(rest + 2, packet.transport_bytes);
-  Sum sum = checksum_add(ip + 12, 8) + checksum_add(rest, sizeof rest);
-  sum += checksum_add(frame.data + packet.transport_offset, header_length);
-  sum += checksum_fold(sum_chain(payload, 0, payload.length));
-  return checksum_fold(sum) == 0xffff;
-}
-
-PacketKind parse_tcp(const Frame& frame, const uint8_t* ip, Packet& packet, Segment& segment) {
-  const uint8_t* tcp = frame.data + packet.transport_offset;
-  const uint32_t in_first = frame.length - packet.transport_offset;
-  if (packet.transport_bytes < kTcpHeaderBytes || in_first < kTcpHeaderBytes) {
-    return drop(packet, abi::Counter::drop_tcp_header);
-  }
-  const uint32_t header_length = (tcp[12] >> 4) * 4U;
-  if (header_length < kTcpHeaderBytes || header_length > packet.transport_bytes ||
-      header_length > in_first) {
-    return drop(packet, abi::Counter::drop_tcp_header);
-  }
-  if (!collect(frame, packet.transport_offset + header_length,
-               packet.transport_bytes - header_length, segment.payload)) {
-    return drop(packet, abi::Counter::drop_runt);
-  }
-  if (!frame.checksum_ok &&
-      !tcp_checksum_holds(frame, packet, ip, header_length, segment.payload)) {
-    return drop(packet, abi::Counter::drop_tcp_checksum);
-  }
-  segment.tuple.local = {packet.destination, load_be16(tcp + 2)};
-  segment.tuple.remote = {packet.source, load_be16(tcp)};
-  segment.seq = load_be32(tcp + 4);
-  segment.ack = load_be32(tcp + 8);
-  segment.flags = tcp[13];
-  segment.window = load_be16(tcp + 14);
-  segment.ecn = ip[1] & 3;
-  segment.cut_bytes = 0;
-  segment.options = TcpOptions{};
-  const std::span<const uint8_t> options(tcp + kTcpHeaderBytes, header_length - kTcpHeaderBytes);
-  if (segment.tuple.local.port == 0 || segment.tuple.remote.port == 0 ||
-      !parse_options(options, (segment.flags & kSyn) != 0, segment.options)) {
-    return drop(packet, abi::Counter::drop_tcp_header);
-  }
-  return PacketKind::Tcp;
 }
 
 PacketKind parse_ipv4(const Frame& frame, const Interface& interface, Packet& packet,
@@ -200,6 +105,7 @@ PacketKind parse_ipv4(const Frame& frame, const Interface& interface, Packet& pa
   packet.source = abi::IpAddress::from_ipv4(load_be32(ip + 12));
   packet.destination = abi::IpAddress::from_ipv4(load_be32(ip + 16));
   packet.time_to_live = ip[8];
+  packet.ecn = ip[1] & 3;
   // RFC 1122 3.3.6: what came by link-layer broadcast and is not addressed to a broadcast address
   // is discarded; we answer to unicast addresses only.
   if (packet.link_destination.is_multicast() || !interface.owns(packet.destination)) {
@@ -217,15 +123,9 @@ PacketKind parse_ipv4(const Frame& frame, const Interface& interface, Packet& pa
     case IpOptions::Malformed:
       return drop(packet, abi::Counter::drop_ip_header);
   }
-  constexpr uint32_t kMoreFragmentsAndOffset = 0x3fff;
-  if ((load_be16(ip + 6) & kMoreFragmentsAndOffset) != 0) {
-    return drop(packet, abi::Counter::drop_ip_fragment);
-  }
   packet.transport_offset = static_cast<uint16_t>(offset + header_length);
   packet.transport_bytes = total_length - header_length;
-  if (ip[9] == kProtocolTcp) return parse_tcp(frame, ip, packet, segment);
-  if (ip[9] == kProtocolIcmp) return PacketKind::Icmp;
-  return drop(packet, abi::Counter::drop_protocol);
+  return parse_ipv4_payload(frame, ip, packet, segment);
 }
 
 }  // namespace
@@ -251,14 +151,32 @@ PacketKind parse_frame(const Frame& frame, const Interface& interface, Packet& p
     return drop(packet, abi::Counter::drop_not_ours);
   }
   packet.network_offset = static_cast<uint16_t>(offset);
+  packet.fragmented = false;
+  packet.ethertype = ethertype;
   switch (ethertype) {  // over a number from the wire, so with a default
     case kEthertypeArp:
-      return PacketKind::Arp;
+      return PacketKind::Neighbor;
     case kEthertypeIpv4:
       return parse_ipv4(frame, interface, packet, segment);
+    case kEthertypeIpv6:
+      return parse_ipv6(frame, interface, packet, segment);
     default:
       return drop(packet, abi::Counter::drop_ethertype);
   }
+}
+
+Sum sum_transport(const Frame& frame, const Packet& packet) {
+  uint32_t left = packet.transport_bytes;
+  const uint32_t first = std::min(frame.length - packet.transport_offset, left);
+  Sum sum = checksum_add(frame.data + packet.transport_offset, first);
+  left -= first;
+  for (uint16_t i = 0; i < frame.more_count && left > 0; ++i) {
+    const uint32_t run = std::min(frame.more[i].length, left);
+    sum =
+        checksum_combine(sum, checksum_add(frame.more[i].data, run), packet.transport_bytes - left);
+    left -= run;
+  }
+  return sum;
 }
 
 }  // namespace sluice::net

@@ -41,7 +41,7 @@ void begin_segment(const Stack& stack, const Tcb& tcb, net::Segment& segment, ui
   segment.options = net::TcpOptions{};
   segment.payload.clear();
   if (tcb.timestamps) add_timestamps(tcb, segment, now);
-  if (tcb.sack_permitted && !tcb.out_of_order.empty()) {
+  if (tcb.sack_permitted && tcb.out_of_order.list != nullptr) {
     const uint32_t room = kOptionBytes - (tcb.timestamps ? kTimestampBytes : 0) - kSackFixedBytes;
     reassembly_fill_sack(tcb.out_of_order, segment.options, room / kSackBlockBytes);
   }

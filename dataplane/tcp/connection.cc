@@ -2,6 +2,8 @@
 // `output_wanted` asks for.
 #include "tcp/connection.h"
 
+#include <algorithm>
+
 #include "abi/assert.h"
 #include "tcp/receive.h"
 #include "tcp/seq.h"
@@ -84,8 +86,12 @@ bool tcp_send(Stack& stack, Tcb& tcb, const net::Slice& slice) {
 }
 
 uint32_t tcp_send_space_bytes(const Stack& stack, const Tcb& tcb) {
+  // What the path takes in a round trip is queued once more, so that output never waits for input.
+  const uint64_t useful =
+      uint64_t{stack.config.send_initial_bytes} + 2 * uint64_t{tcb.congestion.cwnd_bytes};
+  const auto limit = static_cast<uint32_t>(std::min<uint64_t>(useful, stack.send_limit_bytes));
   const uint32_t held = tcb.send.held_bytes();
-  return held < stack.config.send_limit_bytes ? stack.config.send_limit_bytes - held : 0;
+  return held < limit ? limit - held : 0;
 }
 
 void tcp_send_fin(Stack&, Tcb& tcb) {  // RFC 9293 3.10.4

@@ -18,7 +18,7 @@ namespace sluice::tcp {
 inline constexpr uint32_t kNoRecord = UINT32_MAX;
 
 // Records of one connection at most; further segments are joined to the last record.
-inline constexpr uint32_t kMaxRecords = 1024;
+inline constexpr uint32_t kMaxRecords = 4096;
 
 struct SentRecord {
   uint32_t next = kNoRecord;
@@ -30,6 +30,8 @@ struct SentRecord {
   uint32_t lost : 1 = 0;           // declared lost: by RACK, by duplicates or by the timer
   uint32_t resent : 1 = 0;         // lost and sent again since: in the pipe
   uint32_t retransmitted : 1 = 0;  // sent more than once: no RTT sample (Karn)
+  uint32_t joined : 1 = 0;         // parts of it went at other times: sent_us is the latest
+  uint32_t only_begun : 1 = 0;  // resent, but only its first part: no record was free to split it
 };
 static_assert(sizeof(SentRecord) == 20);
 
@@ -74,7 +76,7 @@ struct InFlight {
   uint32_t resent_clock = 0;          // timestamp clock of the first of them; RFC 3522
 
   uint32_t reduced_until = 0;     // snd_nxt at the last reduction: one a window of data
-  uint32_t cwnd_limited_end = 0;  // snd_nxt when cwnd last held something back
+  uint32_t cwnd_limited_end = 0;  // snd_nxt when cwnd was full; in slow start: more than half full
 
   bool rack_valid : 1 = false;
   bool dsack_round_valid : 1 = false;
@@ -86,6 +88,7 @@ struct InFlight {
   bool frto : 1 = false;           // RFC 5682: the timeout may be spurious
   bool frto_new_data : 1 = false;  // its step 2b: new data goes out instead of retransmissions
   bool force_resend : 1 = false;   // the first retransmission does not wait for cwnd
+  bool timer_stands : 1 = false;   // RFC 6582 3.2, step 3: behind the first partial ACK
 
   CongestionFlight congestion;
 };

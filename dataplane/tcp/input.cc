@@ -25,6 +25,8 @@ using abi::Counter;
 constexpr uint16_t kDefaultMssIpv4 = 536;  // RFC 9293 3.7.1, MUST-15
 constexpr uint16_t kDefaultMssIpv6 = 1220;
 constexpr uint32_t kTimestampLifetimeSeconds = 24 * 86400;  // RFC 7323 5.5
+constexpr Micros kRtoAfterLostSyn = 3 * kSecond;            // RFC 6298 5.7
+constexpr uint8_t kCongestionExperienced = 3;               // RFC 3168 5
 
 bool has(const net::Segment& segment, uint8_t flag) { return (segment.flags & flag) != 0; }
 
@@ -63,7 +65,7 @@ void closed(InputResult& result, const Tcb& tcb) {
   result.cause = tcb.close_cause;
 }
 
-// What the peer's SYN negotiates. RFC 9293 3.7.1, RFC 7323, RFC 2018.
+// What the peer's SYN negotiates. RFC 9293 3.7.1, RFC 7323, RFC 2018, RFC 3168 6.1.1.
 void take_syn_options(const Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
   const net::TcpOptions& options = segment.options;
   const bool ipv4 = tcb.tuple.local.address.is_ipv4();
@@ -74,9 +76,32 @@ void take_syn_options(const Stack& stack, Tcb& tcb, const net::Segment& segment,
   tcb.timestamps = options.has_timestamps;
   if (tcb.timestamps) take_timestamp(tcb, segment, now);
   tcb.sack_permitted = options.sack_permitted;
+  // Only the answer to a SYN that offered it, none of ours without the offer: a SYN-ACK of ours
+  // (simultaneous open) or a SYN that was sent again is one.
+  constexpr uint8_t kBits = net::kAck | net::kEce | net::kCwr;
+  tcb.ecn =
+      stack.config.ecn && tcb.backoff == 0 && (segment.flags & kBits) == (net::kAck | net::kEce);
   tcb.window_scale = options.has_window_scale;
   tcb.snd_wscale = tcb.window_scale ? std::min<uint8_t>(options.window_scale, 14) : 0;
   tcb.rcv_wscale = tcb.window_scale ? announced_window_scale(stack.config) : 0;
+}
+
+// First windows, first RTO.
+void begin_transfer(Stack& stack, Tcb& tcb, Micros now) {
+  const bool syn_was_lost = tcb.backoff != 0;
+  const uint32_t mss = effective_mss(tcb);
+  stack.config.congestion->begin(tcb.congestion, mss);
+  if (syn_was_lost) {
+    tcb.congestion.cwnd_bytes = mss;  // RFC 5681 3.1
+    if (tcb.srtt_us == 0) {
+      tcb.rto_us = static_cast<uint32_t>(std::max(stack.config.rto_initial_us, kRtoAfterLostSyn));
+    }
+  }
+  tcb.backoff = 0;
+  tcb.sent_us = static_cast<uint32_t>(now);
+  tcb.received_at = to_millis(now);
+  tcb.retransmit_at = kNever;
+  if (stack.config.keepalive_idle_us != 0) tcb.idle_at = now + stack.config.keepalive_idle_us;
 }
 
 void complete_handshake(Stack& stack, Tcb& tcb, Micros now, InputResult& result) {
@@ -91,6 +116,13 @@ void first_window(Tcb& tcb, const net::Segment& segment, uint8_t shift) {
   tcb.snd_wnd = tcb.max_snd_wnd = static_cast<uint32_t>(segment.window) << shift;
   tcb.snd_wl1 = segment.seq;
   tcb.snd_wl2 = segment.ack;
+}
+
+// RFC 3168 6.1.3: a mark on text is echoed until CWR comes.
+void take_congestion_marks(Tcb& tcb, const net::Segment& segment) {
+  if (!tcb.ecn) return;
+  if (has(segment, net::kCwr)) tcb.ecn_echo = false;
+  if (segment.ecn == kCongestionExperienced && segment.payload.length != 0) tcb.ecn_echo = true;
 }
 
 // Text and FIN, in the states in which the peer may still send.
@@ -171,6 +203,10 @@ bool sequence_drop(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros n
   const uint32_t end = segment.seq + segment.sequence_length();
   const bool old = seq_leq(end, tcb.rcv_nxt);
   stack.counters.add(old ? Counter::tcp_duplicate : Counter::tcp_out_of_window);
+  if (old && tcb.sack_permitted && can_receive(tcb.state)) {  // RFC 2883 4
+    reassembly_note_duplicate(stack, tcb.out_of_order, segment.seq,
+                              segment.seq + segment.payload.length);
+  }
   if (tcb.state == State::TimeWait && has(segment, net::kFin) && end == tcb.rcv_nxt) {
     tcb.idle_at = now + stack.config.time_wait_us;  // 3.10.7.4, eighth: the FIN again
   }
@@ -267,6 +303,7 @@ void input_synchronized(Stack& stack, Tcb& tcb, net::Segment& segment, Micros no
   }
   tcb.received_at = to_millis(now);
   tcb.keepalives_sent = 0;
+  take_congestion_marks(tcb, segment);
   take_text(stack, tcb, segment, now, result);
 }
 

@@ -17,6 +17,7 @@
 #include <algorithm>
 
 #include "tcp/build.h"
+#include "tcp/pace.h"
 #include "tcp/path.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
@@ -29,12 +30,11 @@ namespace {
 
 using abi::Counter;
 
-constexpr uint8_t kEct0 = 2;              // RFC 3168 5
-constexpr Micros kPaceQuantumUs = 1'000;  // a tick of the workers' timer wheel is sent at once
+constexpr uint8_t kEct0 = 2;  // RFC 3168 5
 
 // The next lost record, or as much of it as the pipe has room for.
 bool build_retransmission(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
-  const InFlight& flight = *tcb.in_flight;
+  InFlight& flight = *tcb.in_flight;
   if (flight.frto_new_data) return false;
   const uint32_t index = next_lost_record(stack, tcb);
   if (index == kNoRecord) return false;
@@ -51,7 +51,10 @@ bool build_retransmission(const Stack& stack, Tcb& tcb, net::Segment& segment, M
     const uint32_t pipe = pipe_bytes(tcb);
     const uint32_t cwnd = tcb.congestion.cwnd_bytes;
     const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
-    if (room < std::max(std::min(length, mss), 1U)) return false;
+    if (room < std::max(std::min(length, mss), 1U)) {
+      flight.cwnd_limited_end = tcb.snd_nxt;
+      return false;
+    }
     if (length > room) length = room - room % mss;
   }
   fill_payload(stack, tcb, record_cursor(stack, tcb, record), length, segment);
@@ -97,11 +100,6 @@ bool is_recordable(const Stack& stack, const Tcb& tcb) {
   return stack.pools.in_flight.free_count() != 0 && stack.pools.records.free_count() != 0;
 }
 
-bool is_paced_out(const Stack& stack, const Tcb& tcb, Micros now) {
-  return stack.config.pacing && tcb.in_flight != nullptr && tcb.in_flight->pace_at != kNever &&
-         tcb.in_flight->pace_at > now + kPaceQuantumUs;
-}
-
 void fill_new(const Stack& stack, const Tcb& tcb, net::Segment& segment, uint32_t length) {
   fill_payload(stack, tcb, tcb.cursor, length, segment);
   set_end_flags(tcb, segment, true);
@@ -128,15 +126,20 @@ uint32_t path_probe_length(const Tcb& tcb, const net::Segment& segment, Micros n
 }
 
 bool build_data(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
-  if (!has_unsent(tcb) || is_paced_out(stack, tcb, now)) return false;
+  const bool paced = is_paced(stack, tcb);
+  if (!has_unsent(tcb) || (paced && must_wait(tcb, now))) return false;
   const bool recordable = is_recordable(stack, tcb);
-  if (!recordable && (tcb.in_flight != nullptr || tcb.snd_nxt != tcb.snd_una)) return false;
+  // What is in flight without a record must be acknowledged first.
+  const bool unrecorded = tcb.in_flight == nullptr && tcb.snd_nxt != tcb.snd_una;
+  if (unrecorded || (!recordable && tcb.in_flight != nullptr)) return false;
   if (tcb.snd_una == tcb.snd_max && static_cast<uint32_t>(now) - tcb.sent_us > tcb.rto_us) {
     stack.config.congestion->on_idle(tcb.congestion, effective_mss(tcb));  // RFC 5681 4.1
   }
   begin_segment(stack, tcb, segment, tcb.snd_nxt, now);
   uint32_t limit = payload_limit(stack, tcb, segment);
-  if (!recordable) limit = std::min(limit, effective_mss(tcb));
+  // One segment at a time, and CWR on one packet only.
+  if (!recordable || tcb.ecn_cwr) limit = std::min(limit, effective_mss(tcb));
+  if (paced) limit = std::min(limit, pace_burst_bytes(tcb));
   const uint32_t probe = path_probe_length(tcb, segment, now);
   if (probe != 0) segment.cut_bytes = static_cast<uint16_t>(probe);
   const uint32_t length = probe != 0 ? probe : sendable_bytes(tcb, limit);
@@ -159,12 +162,14 @@ bool build_loss_probe(Stack& stack, Tcb& tcb, net::Segment& segment, Micros now)
   }
   uint32_t index = tcb.in_flight->last;
   if (index == kNoRecord || stack.pools.records[index].sacked) return false;
-  if (seq_less(stack.pools.records[index].seq + mss, tcb.snd_nxt)) {
-    index = split_record(stack, tcb, index, tcb.snd_nxt - mss);
+  const uint32_t text_end = seq_min(tcb.snd_nxt, tcb.send_end());
+  const uint32_t start = stack.pools.records[index].seq;
+  if (seq_less(start + mss, text_end)) {  // it was several packets: the last of them
+    index = split_record(stack, tcb, index, start + (text_end - start - 1) / mss * mss);
   }
   const SentRecord& record = stack.pools.records[index];
   begin_segment(stack, tcb, segment, record.seq, now);
-  const uint32_t text = seq_min(tcb.snd_nxt, tcb.send_end()) - record.seq;
+  const uint32_t text = text_end - record.seq;
   const uint32_t limit = std::min(payload_limit(stack, tcb, segment), mss);
   fill_payload(stack, tcb, record_cursor(stack, tcb, record), std::min(text, limit), segment);
   set_end_flags(tcb, segment, tcb.snd_nxt == tcb.send_end() + 1);
@@ -186,26 +191,17 @@ void note_sequence(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros n
   tcb.sent_us = static_cast<uint32_t>(now);
 }
 
-// The next segment may leave when this one has had its share of the round trip: twice cwnd a round
-// trip in slow start, 1.2 times afterwards.
-void pace(Tcb& tcb, uint32_t bytes, Micros now) {
-  InFlight& flight = *tcb.in_flight;
-  const uint64_t tenths = tcb.congestion.slow_start() ? 20 : 12;
-  const uint64_t window = std::max<uint64_t>(tcb.congestion.cwnd_bytes * tenths / 10, 1);
-  const Micros share = static_cast<Micros>(bytes) * tcb.srtt_us / window;
-  flight.pace_at = (flight.pace_at == kNever ? now : std::max(flight.pace_at, now)) + share;
-}
-
 void note_data(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) {
   const uint32_t length = segment.sequence_length();
   const bool again = seq_less(tcb.snd_nxt, tcb.snd_max);
   if (tcb.in_flight == nullptr && is_recordable(stack, tcb)) begin_flight(stack, tcb);
+  tcb.unsampled = again;
   if (tcb.cursor.node == kNoNode) advance_cursor(stack, tcb.send, tcb.cursor, 0);
   if (tcb.in_flight != nullptr) {
     record_sent(stack, tcb, tcb.cursor, again, now);
     tcb.in_flight->probe_wanted = true;
     if (tcb.phase == SendPhase::Recovery) tcb.in_flight->prr_out += length;
-    if (stack.config.pacing && tcb.srtt_us != 0) pace(tcb, length, now);
+    if (is_paced(stack, tcb)) note_paced(tcb, length, now);
   }
   if (segment.cut_bytes > effective_mss(tcb) && segment.payload.length == segment.cut_bytes) {
     path_on_probe(stack, tcb, segment.seq + length);
@@ -213,6 +209,11 @@ void note_data(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) 
   note_sequence(stack, tcb, segment, now);
   advance_cursor(stack, tcb.send, tcb.cursor, segment.payload.length);
   tcb.snd_nxt += length;
+  const Congestion& congestion = tcb.congestion;
+  if (tcb.in_flight != nullptr && congestion.slow_start() &&
+      pipe_bytes(tcb) > congestion.cwnd_bytes / 2) {
+    tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
+  }
   if ((segment.flags & net::kCwr) != 0) tcb.ecn_cwr = false;
 }
 
@@ -220,7 +221,8 @@ void note_retransmission(Stack& stack, Tcb& tcb, const net::Segment& segment, ui
                          Micros now) {
   InFlight& flight = *tcb.in_flight;
   const uint32_t length = segment.sequence_length();
-  if (index == flight.first) flight.rto_at = kNever;  // the timer runs for this one now
+  if (index == flight.first && !flight.timer_stands)
+    flight.rto_at = kNever;  // it runs for this one
   record_resent(stack, tcb, index, length, now);
   flight.force_resend = false;
   if (tcb.phase == SendPhase::Recovery) flight.prr_out += length;
@@ -240,6 +242,7 @@ void note_loss_probe(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros
   flight.probe_retransmission = again;
   flight.probe_end = tcb.snd_nxt;
   flight.probe_wanted = false;
+  tcb.rtt_since_probe = false;
   stack.counters.add(Counter::tcp_loss_probes);
 }
 
@@ -345,6 +348,7 @@ void note_sent(Stack& stack, Tcb& tcb, const net::Segment& segment, Reason reaso
       break;
     case Reason::Probe:
       tcb.probe = false;
+      tcb.unsampled = true;
       tcb.snd_max = seq_max(tcb.snd_max, segment.seq + segment.sequence_length());
       stack.counters.add(Counter::tcp_zero_window_probes);
       break;
@@ -362,6 +366,7 @@ void note_sent(Stack& stack, Tcb& tcb, const net::Segment& segment, Reason reaso
       break;
   }
   if ((segment.flags & net::kAck) == 0) return;
+  reassembly_note_reported(stack, tcb.out_of_order);
   tcb.ack_now = false;
   tcb.delayed_ack_at = kNever;
   tcb.last_ack_sent = segment.ack;

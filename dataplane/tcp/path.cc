@@ -179,7 +179,9 @@ void path_on_timeout(Stack& stack, Tcb& tcb, Micros now) {
     stack.counters.add(Counter::tcp_path_shrunk);
     return;
   }
-  if (tcb.backoff == 0 || tcb.backoff % kBlackholeTimeouts != 0) return;
+  // Where full segments have passed, loss is likelier than a hole: more patience.
+  const uint8_t timeouts = tcb.path.proven ? 2 * kBlackholeTimeouts : kBlackholeTimeouts;
+  if (tcb.backoff == 0 || tcb.backoff % timeouts != 0) return;
   if (tcb.snd_max - tcb.snd_una < effective_mss(tcb)) return;  // small segments pass
   const uint32_t mss = tcb.mss > kBlackholeMss ? kBlackholeMss : floor_of(tcb);
   if (mss >= tcb.mss) return;

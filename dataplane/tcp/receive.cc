@@ -138,7 +138,7 @@ void take_out_of_order(Stack& stack, Tcb& tcb, uint32_t seq, const net::Chain& p
 
 // RFC 9293 3.8.6.3, RFC 5681 4.2: an ACK at least for every second full segment.
 void schedule_ack(const Stack& stack, Tcb& tcb, uint32_t length, Micros now) {
-  if (tcb.rcv_nxt - tcb.last_ack_sent >= 2U * tcb.peer_segment_bytes ||
+  if (tcb.rcv_nxt - tcb.last_ack_sent > tcb.peer_segment_bytes ||
       (tcb.ack_small && length < effective_mss(tcb))) {
     tcb.ack_now = true;
   } else if (tcb.delayed_ack_at == kNever) {

@@ -11,13 +11,12 @@ namespace sluice::tcp {
 // snd_max]. Returns whether our FIN was acknowledged by it.
 bool process_ack(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now,
                  InputResult& result);
-// The handshake is done: first windows, first RTO.
-void begin_transfer(Stack& stack, Tcb& tcb, Micros now);
-
 // RACK's timer has expired: what was late is lost now, if nothing came in between.
 void on_reorder_timer(Stack& stack, Tcb& tcb, Micros now);
-// The retransmission timer has: everything is lost. RFC 5681 3.1, RFC 6298 5.4-5.6.
+// The retransmission timer has. RFC 5681 3.1, RFC 6298 5.4-5.6.
 void enter_loss(Stack& stack, Tcb& tcb, Micros now);
+// All that was in flight when the recovery began is acknowledged, or it was needless.
+void leave_recovery(Tcb& tcb);
 
 // The MSS has fallen because the path drops what is larger: segments in flight over it are sent
 // again in the new size, and no window is reduced.

@@ -61,6 +61,7 @@ void arm_flight(const Stack& stack, Tcb& tcb, Micros now) {
     flight.probe_wanted = false;
     flight.probe_at = tlp_deadline(tcb, now);
   }
+  if (flight.pace_at <= now) flight.pace_at = kNever;  // not even a tick of pacing
   const Micros pace_at = has_unsent(tcb) ? flight.pace_at : kNever;
   tcb.retransmit_at = std::min(
       {flight.rto_at, flight.reorder_at, flight.probe_at, pace_at, give_up_at(stack, tcb, now)});
@@ -72,7 +73,7 @@ bool ran_early_timer(Stack& stack, Tcb& tcb, Micros now) {
   if (flight.pace_at <= now) flight.pace_at = kNever;
   if (flight.reorder_at <= now) {
     on_reorder_timer(stack, tcb, now);
-  } else if (flight.probe_at <= now && flight.probe_at < flight.rto_at) {
+  } else if (flight.probe_at <= now) {  // before the RTO that is due as well: RFC 8985 7.2
     flight.probe_at = kNever;
     flight.rto_at = kNever;  // RFC 8985 7.3: counts from the probe
     tcb.loss_probe = true;
@@ -85,6 +86,7 @@ bool ran_early_timer(Stack& stack, Tcb& tcb, Micros now) {
 }  // namespace
 
 void go_back(Stack& stack, Tcb& tcb) {
+  if (tcb.phase == SendPhase::Recovery) leave_recovery(tcb);
   end_flight(stack, tcb);
   tcb.snd_nxt = tcb.snd_una;
   tcb.cursor = SendCursor{};
@@ -106,6 +108,7 @@ void add_rtt_sample(const Stack& stack, Tcb& tcb, uint64_t sample_us) {
   const Micros rto = tcb.srtt_us + std::max(spread, stack.config.rto_min_us);
   tcb.rto_us = static_cast<uint32_t>(std::min(rto, stack.config.rto_max_us));
   tcb.backoff = 0;  // Karn: only a valid sample ends the backoff
+  tcb.rtt_since_probe = true;
 }
 
 void restart_persist(const Stack& stack, Tcb& tcb, Micros now) {

@@ -15,6 +15,13 @@ using Micros = uint64_t;  // monotonic microseconds, handed in by the caller
 inline constexpr Micros kNever = UINT64_MAX;
 inline constexpr Micros kSecond = 1'000'000;
 
+// A moment in milliseconds, modulo 2^32: for differences below 49 days.
+using Millis32 = uint32_t;
+inline Millis32 to_millis(Micros moment) { return static_cast<Millis32>(moment / 1000); }
+inline Micros since(Millis32 then, Micros now) {
+  return static_cast<Micros>(to_millis(now) - then) * 1000;
+}
+
 struct CongestionOps;
 struct Pools;                         // pools.h
 extern const CongestionOps kCubic;  // congestion.h
@@ -37,7 +44,8 @@ struct TcpConfig {
   // at first, and where the peer fills it round trip after round trip (receive_space.h).
   uint32_t receive_initial_bytes = abi::kReceiveInitialBytes;
   uint32_t receive_limit_bytes = abi::kReceiveLimitBytes;
-  // The same of its send queue.
+  // The same of its send queue: beside twice cwnd, and the most.
+  uint32_t send_initial_bytes = abi::kSendInitialBytes;
   uint32_t send_limit_bytes = abi::kSendLimitBytes;
 
   Micros rto_initial_us = 1 * kSecond;       // RFC 6298 2.1
@@ -96,6 +104,9 @@ struct Stack {
   Secrets secrets;
   // Set by the owner now and then, by how many packet buffers and nodes connections hold.
   Pressure pressure = Pressure::None;
+  // The most that a send queue may hold now; set by the owner from the memory that is left, at most
+  // config.send_limit_bytes.
+  uint32_t send_limit_bytes;
 };
 
 }  // namespace sluice::tcp

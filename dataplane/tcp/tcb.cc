@@ -51,7 +51,8 @@ Stack::Stack(const TcpConfig& with, Pools& of, abi::Counters& count, const Small
       nodes(of.nodes),
       counters(count),
       small_buffers(small),
-      secrets(hidden) {}
+      secrets(hidden),
+      send_limit_bytes(with.send_limit_bytes) {}
 
 const char* to_string(State state) {
   switch (state) {

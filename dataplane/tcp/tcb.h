@@ -63,13 +63,6 @@ enum class SendPhase : uint8_t {
   Loss,      // after a timeout, until snd_una reaches `recover`
 };
 
-// A moment in milliseconds, modulo 2^32: for differences below 49 days.
-using Millis32 = uint32_t;
-inline Millis32 to_millis(Micros moment) { return static_cast<Millis32>(moment / 1000); }
-inline Micros since(Millis32 then, Micros now) {
-  return static_cast<Micros>(to_millis(now) - then) * 1000;
-}
-
 struct Tcb {
   net::FlowTuple tuple;
   State state = State::Closed;
@@ -106,7 +99,12 @@ struct Tcb {
 
   SendPhase phase : 2 = SendPhase::Open;
   uint8_t reorder_multiple : 4 = 1;     // RFC 8985: RACK.reo_wnd_mult
-  uint8_t reorder_persistence : 4 = 0;  // RFC 8985: RACK.reo_wnd_persist
+  uint8_t reorder_persistence : 4 = 0;  // RFC 8985: RACK.reo_wnd_persist - 1
+  bool rtt_since_probe : 1 = false;     // RFC 8985 7.3: without, no tail loss probe
+  // RFC 8985 7.4: a probe was sent again and all is acknowledged; TLP.end_seq is snd_una, and
+  // whether it has repaired a loss is still open.
+  bool probe_undecided : 1 = false;
+  bool unsampled : 1 = false;  // without an in-flight block: what is in flight was sent before
   uint8_t dup_acks = 0;
   uint8_t backoff = 0;          // doublings of the RTO, of the persist interval
   uint8_t keepalives_sent = 0;  // without an answer
@@ -139,6 +137,7 @@ struct Tcb {
   uint32_t rto_us = 0;  // without backoff
   uint32_t min_rtt_us = UINT32_MAX;
 
+  uint32_t sent_us = 0;  // when the last data segment or SYN went, modulo 2^32
   Congestion congestion;
   InFlight* in_flight = nullptr;  // null: nothing is, or the pool was empty
   Path path;
@@ -156,7 +155,6 @@ struct Tcb {
   // Moments.
   Millis32 unanswered_since = 0;  // the peer owes an acknowledgement since then
   Millis32 received_at = 0;
-  uint32_t sent_us = 0;  // last data segment or SYN, modulo 2^32
 
   // Sequence number of the first byte in `send`: snd_una, unless our SYN is still unacknowledged.
   uint32_t send_seq() const {
@@ -166,7 +164,7 @@ struct Tcb {
   uint32_t send_end() const { return send_seq() + send.readable_bytes(); }
   uint32_t flight_bytes() const { return snd_nxt - snd_una; }
 };
-static_assert(sizeof(Tcb) <= 400);
+static_assert(sizeof(Tcb) <= 288);
 
 // Every change of state goes through here.
 void set_state(Tcb& tcb, State state);

@@ -68,7 +68,7 @@ void TimerWheel::schedule(uint32_t node, Micros at) {
     unlink(node);
     --size_;
   }
-  entry.tick = tick;
+  entry.tick = tick & kLastTick;
   link(node);
   ++size_;
 }

@@ -40,12 +40,12 @@ class TimerWheel {
   static constexpr uint32_t kNone = UINT32_MAX;
   static constexpr uint16_t kNoSlot = UINT16_MAX;
   struct Node {
-    uint64_t tick = 0;
+    uint64_t tick : 48 = 0;        // eight digits
+    uint64_t slot : 16 = kNoSlot;  // level * kSlots + index
     uint32_t next = kNone;
     uint32_t previous = kNone;  // kNone for the first of a slot
-    uint16_t slot = kNoSlot;    // level * kSlots + index
   };
-  static_assert(sizeof(Node) == 24);
+  static_assert(sizeof(Node) == 16);
 
   void link(uint32_t node);
   void unlink(uint32_t node);

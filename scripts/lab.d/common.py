@@ -9,13 +9,20 @@ LAB = ROOT / "build" / "lab"
 LOGS = LAB / "logs"
 RUN = LAB / "run"
 WWW = LAB / "www"
+PUT = LAB / "put"
 GENERATED_CONFIG = LAB / "sluice.toml"
 TEMPLATES = pathlib.Path(__file__).resolve().parent
 
 CLIENT_ADDRESS = "10.99.1.2"
 SERVICE_ADDRESS = "10.99.1.10"
 BACKEND_ADDRESS = "10.99.2.2"
+CLIENT_ADDRESS6 = "fd00:99:1::2"
+SERVICE_ADDRESS6 = "fd00:99:1::10"
+BACKEND_ADDRESS6 = "fd00:99:2::2"
+DIRECT_ADDRESSES = {"client": "10.99.3.2", "backend": "10.99.3.3"}  # the way around Sluice
 HTTP_PORT, H2C_PORT, ECHO_PORT = 8080, 8081, 7
+DEFAULT_MTU = 1500
+PLACES = ("client", "backend", "direct")  # where an impairment port can stand
 
 
 class StepFailed(Exception):

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""An echo server for the lab: echo_server.py ADDRESS PORT.
+"""An echo server for the lab, IPv4 and IPv6: echo_server.py PORT.
 
 One thread a connection, blocking calls: a peer that does not read makes send wait, and then
 nothing more is read from it, so that a connection never holds more than its one buffer. At the
@@ -25,10 +25,12 @@ def echo(connection):
         connection.shutdown(socket.SHUT_WR)
 
 
-def main(address, port):
+def main(port):
     threading.stack_size(256 * 1024)
-    with socket.create_server((address, int(port)), backlog=1024) as listener:
-        print(f"echo: listening on {address}:{port}", flush=True)
+    with socket.create_server(
+        ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024
+    ) as listener:
+        print(f"echo: listening on port {port}", flush=True)
         while True:
             connection, _ = listener.accept()
             threading.Thread(target=echo, args=(connection,), daemon=True).start()

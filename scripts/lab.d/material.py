@@ -11,11 +11,13 @@ import random
 
 from common import (
     BACKEND_ADDRESS,
+    CLIENT_ADDRESS,
     ECHO_PORT,
     GENERATED_CONFIG,
     H2C_PORT,
     HTTP_PORT,
     LAB,
+    PUT,
     SERVICE_ADDRESS,
     TEMPLATES,
     WWW,
@@ -152,19 +154,21 @@ def processors():
     return usable[0], usable[-1]
 
 
-def fill_in(template, target):
+def fill_in(template, target, mtu):
     main, worker = processors()
     values = {
         "LAB": LAB,
         "BACKEND": BACKEND_ADDRESS,
         "SERVICE": SERVICE_ADDRESS,
+        "CLIENT": CLIENT_ADDRESS,
+        "MTU": mtu,
         "HTTP_PORT": HTTP_PORT,
         "H2C_PORT": H2C_PORT,
         "ECHO_PORT": ECHO_PORT,
         "MAIN": main,
         "WORKER": worker,
-        "CLIENT_DEVICE": network.device(0, "client"),
-        "BACKEND_DEVICE": network.device(1, "backend"),
+        "CLIENT_DEVICE": network.device(0, network.LINKS["client"][0]),
+        "BACKEND_DEVICE": network.device(1, network.LINKS["backend"][0]),
     }
     text = (TEMPLATES / template).read_text()
     for name, value in values.items():
@@ -172,7 +176,8 @@ def fill_in(template, target):
     target.write_text(text)
 
 
-def make_configurations():
-    (LAB / "nginx").mkdir(parents=True, exist_ok=True)
-    fill_in("nginx.conf.in", LAB / "nginx.conf")
-    fill_in("sluice.toml.in", GENERATED_CONFIG)
+def make_configurations(mtu):
+    for folder in (LAB / "nginx", PUT):
+        folder.mkdir(parents=True, exist_ok=True)
+    fill_in("nginx.conf.in", LAB / "nginx.conf", mtu)
+    fill_in("sluice.toml.in", GENERATED_CONFIG, mtu)

@@ -1,28 +1,61 @@
-"""The lab's network: two namespaces, a veth pair to each, hugepages, and the kernel's packet door.
+"""The lab's network: two namespaces, veth pairs, hugepages, and the kernel's packet door.
 
     namespace client            this namespace              namespace backend
     eth0 10.99.1.2/24  <---->  dp-client   dp-backend  <---->  eth0 10.99.2.2/24
+         fd00:99:1::2/64                                            fd00:99:2::2/64
 
 The dp- ends carry no address of the kernel: their frames belong to the dataplane, which answers
 for 10.99.1.10 and 10.99.2.10 itself. Every offload is off on both ends: a veth otherwise passes
 frames whose checksum nobody computed, and segments of 64 KiB that fit no receive buffer.
+
+An impairment port stands between two more ends, im-PLACE-a and im-PLACE-b; its "up" is from a to b:
+
+    client   eth0 <---> im-client-a | im-client-b <---> dp-client
+    backend  dp-backend <---> im-backend-a | im-backend-b <---> eth0
+    direct   eth1 10.99.3.2 <---> im-direct-a | im-direct-b <---> eth1 10.99.3.3: around Sluice
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import pathlib
 import shutil
 import socket
 
-from common import BACKEND_ADDRESS, CLIENT_ADDRESS, SERVICE_ADDRESS, StepFailed, run
+from common import (
+    BACKEND_ADDRESS,
+    BACKEND_ADDRESS6,
+    CLIENT_ADDRESS,
+    CLIENT_ADDRESS6,
+    DIRECT_ADDRESSES,
+    PLACES,
+    SERVICE_ADDRESS,
+    StepFailed,
+    run,
+)
 
 LINKS = {"client": ("dp-client", CLIENT_ADDRESS), "backend": ("dp-backend", BACKEND_ADDRESS)}
+ADDRESSES6 = {"client": CLIENT_ADDRESS6, "backend": BACKEND_ADDRESS6}
 OFFLOADS = ("tx", "rx", "gso", "gro", "tso", "sg", "rxvlan", "txvlan")
 HOST_NAMES = ("rsa", "ecdsa", "dual", "a.wild", "echo")
 HOSTS_MARK = "# written by scripts/lab"
 HUGEPAGES = 544  # 1 GiB for the dataplane in pages of 2 MiB, and some to spare
 AF_XDP = 44
+MIN_MTU6 = 1280  # RFC 8200 5
+# What most servers and clients have. It is a property of the routes: a namespace may not choose as
+# its default what the machine does not allow to everybody.
+CONGESTION_CONTROL = "cubic"
+# In both namespaces: nothing learned about a path in one run helps the next; nothing on the wire
+# that nobody asked for.
+SYSCTLS = (
+    "net.ipv4.tcp_no_metrics_save=1",
+    "net.ipv6.conf.default.accept_ra=0",
+    "net.ipv6.conf.default.router_solicitations=0",
+    "net.ipv6.conf.default.accept_dad=0",
+)
+# 20,000 connections one after another leave that many TIME_WAIT ports in this namespace.
+CLIENT_SYSCTLS = ("net.ipv4.ip_local_port_range=2048 65535",)
 
 
 def namespace_exists(name):
@@ -30,7 +63,7 @@ def namespace_exists(name):
 
 
 def belongs_to_lab(name):
-    """True for a namespace that a lab made, whole or half: it has no address but eth0's."""
+    """True for a namespace that a lab made, whole or half: it has no address but the lab's."""
     links = json.loads(run("ip", "-n", name, "-j", "addr").stdout or "[]")
     addresses = {
         (link["ifname"], address["local"])
@@ -39,7 +72,21 @@ def belongs_to_lab(name):
         for address in link["addr_info"]
         if address["family"] == "inet"
     }
-    return addresses <= {("eth0", LINKS[name][1])}
+    return addresses <= {("eth0", LINKS[name][1]), ("eth1", DIRECT_ADDRESSES[name])}
+
+
+def impairment_ends(place):
+    return f"im-{place}-a", f"im-{place}-b"
+
+
+def host_ends():
+    """Every interface of this namespace that a lab may have made."""
+    ends = [host_end for host_end, _ in LINKS.values()]
+    return ends + [end for place in PLACES for end in impairment_ends(place)]
+
+
+def in_namespace(name):
+    return ("ip", "netns", "exec", name)
 
 
 def switch_offloads_off(prefix, link):
@@ -48,23 +95,59 @@ def switch_offloads_off(prefix, link):
         run(*prefix, "ethtool", "-K", link, feature, "off", check=False)
 
 
-def make_link(name):
-    host_end, address = LINKS[name]
-    inside = ("ip", "netns", "exec", name)
+def set_up(link, mtu, namespace=None):
+    """Offloads off, MTU, up. An end in this namespace belongs to a program: the kernel's IPv6 has
+    nothing to say there, it would be noise in every counter."""
+    prefix = in_namespace(namespace) if namespace else ()
+    switch_offloads_off(prefix, link)
+    if namespace is None:
+        run("sysctl", "-qw", f"net.ipv6.conf.{link}.disable_ipv6=1", check=False)
+    run(*prefix, "ip", "link", "set", link, "mtu", mtu, "up")
+
+
+def make_namespace(name):
     run("ip", "netns", "add", name)
-    run("ip", "link", "add", host_end, "type", "veth", "peer", "name", "eth0", "netns", name)
-    # Router solicitations of the kernel on the dataplane's wire would be noise in every counter.
-    run("sysctl", "-qw", f"net.ipv6.conf.{host_end}.disable_ipv6=1", check=False)
-    run("ip", "-n", name, "link", "set", "eth0", "addrgenmode", "none", check=False)
-    switch_offloads_off((), host_end)
-    switch_offloads_off(inside, "eth0")
-    run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
-    for link in ("lo", "eth0"):
-        run("ip", "-n", name, "link", "set", link, "up")
-    run("ip", "link", "set", host_end, "up")
+    for setting in SYSCTLS + (CLIENT_SYSCTLS if name == "client" else ()):
+        run(*in_namespace(name), "sysctl", "-qw", setting)
+    run("ip", "-n", name, "link", "set", "lo", "up")
 
 
-def up():
+def add_address(namespace, link, address):
+    """An address and the route to its network; a route of our own for the congestion control."""
+    own = ipaddress.ip_interface(address)
+    family = f"-{own.version}"
+    options = ["nodad"] if own.version == 6 else []
+    run("ip", "-n", namespace, "addr", "add", address, "dev", link, "noprefixroute", *options)
+    route = ("route", "add", own.network, "dev", link, "src", own.ip)
+    run("ip", "-n", namespace, family, *route, "congctl", CONGESTION_CONTROL)
+
+
+def make_link(name, impaired, mtu):
+    """The namespace's eth0 and its way to the dataplane's end."""
+    own_end, address = LINKS[name]
+    near, far = own_end, None
+    if impaired:
+        # The end on the namespace's side of the impairment port, and the one on Sluice's.
+        near, far = impairment_ends(name) if name == "client" else impairment_ends(name)[::-1]
+        run("ip", "link", "add", far, "type", "veth", "peer", "name", own_end)
+    run("ip", "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", name)
+    for link in filter(None, (near, far, own_end if impaired else None)):
+        set_up(link, mtu)
+    set_up("eth0", mtu, name)
+    add_address(name, "eth0", f"{address}/24")
+    if mtu >= MIN_MTU6:
+        add_address(name, "eth0", f"{ADDRESSES6[name]}/64")
+
+
+def make_direct_link(mtu):
+    for end, name in zip(impairment_ends("direct"), ("client", "backend")):
+        run("ip", "link", "add", end, "type", "veth", "peer", "name", "eth1", "netns", name)
+        set_up(end, mtu)
+        set_up("eth1", mtu, name)
+        add_address(name, "eth1", f"{DIRECT_ADDRESSES[name]}/24")
+
+
+def up(places, mtu):
     for name in LINKS:
         if namespace_exists(name) and not belongs_to_lab(name):
             raise StepFailed(
@@ -72,27 +155,31 @@ def up():
             )
     down()
     for name in LINKS:
-        make_link(name)
-    # 20,000 connections one after another leave that many TIME_WAIT ports in this namespace.
-    run("ip", "netns", "exec", "client", "sysctl", "-qw", "net.ipv4.ip_local_port_range=2048 65535")
+        make_namespace(name)
+        make_link(name, name in places, mtu)
+    if "direct" in places:
+        make_direct_link(mtu)
     write_hosts()
 
 
 def down():
     """Removes what is there; a namespace that is not the lab's is left alone."""
-    for name, (host_end, _) in LINKS.items():
+    for name in LINKS:
         if namespace_exists(name) and belongs_to_lab(name):
             run("ip", "netns", "del", name)
-        if pathlib.Path("/sys/class/net", host_end).exists():
-            run("ip", "link", "del", host_end)
+    for end in host_ends():
+        # A veth end goes with its namespace, a moment later: it may vanish while we look.
+        removed = run("ip", "link", "del", end, check=False)
+        if removed.returncode != 0 and pathlib.Path("/sys/class/net", end).exists():
+            raise StepFailed("network", f"{end} cannot be removed: {removed.stdout.strip()}")
     remove_hosts()
 
 
-def detach_programs():
-    """A dataplane that was killed leaves its XDP program on the links; the next one needs them
+def detach_programs(ends):
+    """A program that was killed leaves its XDP program on its links; the next one needs them
     free."""
-    for host_end, _ in LINKS.values():
-        run("ip", "link", "set", "dev", host_end, "xdp", "off", check=False)
+    for end in ends:
+        run("ip", "link", "set", "dev", end, "xdp", "off", check=False)
 
 
 def write_hosts():
@@ -149,9 +236,8 @@ def driver():
     return "af_xdp"
 
 
-def device(index, name):
-    """The DPDK device string of one port of the dataplane."""
-    host_end = LINKS[name][0]
+def device(index, host_end):
+    """The DPDK device string of an interface."""
     if driver() == "af_packet":
         return f"net_af_packet{index},iface={host_end}"
     return f"net_af_xdp{index},iface={host_end},start_queue=0,queue_count=1,busy_budget=0"

@@ -1,5 +1,5 @@
-"""The four processes of the lab - two plain backends, the dataplane, control - and the proof that
-they serve."""
+"""The processes of the lab - two plain backends, impairment ports where there are any, the
+dataplane, control - and the proof that they serve."""
 
 import json
 import os
@@ -8,16 +8,19 @@ import resource
 import subprocess
 import tomllib
 
+import impairment
+import material
 import network
 import process
 from common import (
-    BACKEND_ADDRESS,
     CLIENT_ADDRESS,
+    DEFAULT_MTU,
     ECHO_PORT,
     GENERATED_CONFIG,
     HTTP_PORT,
     LAB,
     LOGS,
+    PLACES,
     RUN,
     TEMPLATES,
     StepFailed,
@@ -26,27 +29,49 @@ from common import (
     run,
 )
 
-ORDER = ("nginx", "echo", "dataplane", "control")
+IMPAIRMENTS = {impairment.name_of(place): place for place in PLACES}
+ORDER = ("nginx", "echo", *IMPAIRMENTS, "dataplane", "control")
 READY_SECONDS = 20
 STATE = RUN / "lab.json"
 
 
 def state():
-    """What the present `up` was made with: config, build, driver; empty when there is none."""
+    """What the present `up` was made with: config, build, driver, MTU and the impairment ports'
+    specs; empty when there is none."""
     try:
         return json.loads(STATE.read_text())
     except (OSError, ValueError):
         return {}
 
 
-def remember(config):
+def remember(config, specs, mtu):
     RUN.mkdir(parents=True, exist_ok=True)
-    STATE.write_text(
-        json.dumps(
-            {"config": str(config), "build": str(build_directory()), "driver": network.driver()}
-        )
-        + "\n"
-    )
+    made_with = {
+        "config": str(config),
+        "build": str(build_directory()),
+        "driver": network.driver(),
+        "mtu": mtu,
+        "impair": specs,
+    }
+    STATE.write_text(json.dumps(made_with) + "\n")
+
+
+def remember_spec(place, spec):
+    have = state()
+    remember(have["config"], {**have["impair"], place: spec}, have["mtu"])
+
+
+def specs():
+    return state().get("impair", {})
+
+
+def mtu():
+    return state().get("mtu", DEFAULT_MTU)
+
+
+def wanted():
+    """The processes that this lab consists of, in the order of their start."""
+    return [name for name in ORDER if name not in IMPAIRMENTS or IMPAIRMENTS[name] in specs()]
 
 
 def parsed(config):
@@ -85,26 +110,21 @@ def raise_limits():
             resource.setrlimit(limit, (hard, hard))
 
 
-def listens(namespace, address, port):
-    listing = run(
-        "ip", "netns", "exec", namespace, "ss", "-Hltn", "src", f"{address}:{port}"
-    ).stdout
+def listens(namespace, port):
+    listing = run(*network.in_namespace(namespace), "ss", "-Hltn", f"sport = :{port}").stdout
     return bool(listing.strip())
 
 
 def start_backend(name):
-    inside = ("ip", "netns", "exec", "backend")
     command, port = {
         "nginx": (("nginx", "-p", LAB, "-c", LAB / "nginx.conf", "-e", "stderr"), HTTP_PORT),
         "echo": (
-            ("/usr/bin/python3", TEMPLATES / "echo_server.py", BACKEND_ADDRESS, ECHO_PORT),
+            ("/usr/bin/python3", TEMPLATES / "echo_server.py", ECHO_PORT),
             ECHO_PORT,
         ),
     }[name]
-    process.start(name, (*inside, *command))
-    process.wait_ready(
-        name, lambda: listens("backend", BACKEND_ADDRESS, port), f"its port {port}", READY_SECONDS
-    )
+    process.start(name, (*network.in_namespace("backend"), *command))
+    process.wait_ready(name, lambda: listens("backend", port), f"its port {port}", READY_SECONDS)
 
 
 def start_program(name, config, append=False):
@@ -117,7 +137,7 @@ def start_program(name, config, append=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     before = identity(path)
     if name == "dataplane":
-        network.detach_programs()
+        network.detach_programs(host_end for host_end, _ in network.LINKS.values())
     # One way of loading the XDP program everywhere: libxdp's dispatcher wants a bpffs and locked
     # memory, and leaves pins behind a killed process.
     process.start(
@@ -135,6 +155,9 @@ def start_program(name, config, append=False):
 def start(name, config, append=False):
     if name in ("nginx", "echo"):
         start_backend(name)
+    elif name in IMPAIRMENTS:
+        place = IMPAIRMENTS[name]
+        impairment.start(place, specs()[place], material.processors()[0])
     else:
         start_program(name, config, append)
 
@@ -198,7 +221,7 @@ def probe(config, attempts=10):
 
 
 def all_running():
-    return all(process.running(name) for name in ORDER)
+    return all(process.running(name) for name in wanted())
 
 
 def own_namespaces():
@@ -222,5 +245,7 @@ def take_down():
     stopped = [name for name in reversed(ORDER) if process.stop(name)]
     process.end_leftovers(own_namespaces())
     network.down()
+    for place in PLACES:
+        impairment.spec_file(place).unlink(missing_ok=True)
     STATE.unlink(missing_ok=True)
     return stopped

@@ -22,6 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "build" / "lab"
 WWW = LAB / "www"
+PUT = LAB / "put"
 CONFIG = LAB / "sluice.toml"
 CA = LAB / "ca.pem"
 SERVICE = "10.99.1.10"
@@ -47,6 +48,28 @@ def command(*words, check=True, timeout=60):
     )
     assert not check or result.returncode == 0, f"scripts/lab {words}: {result.stdout}"
     return result
+
+
+@contextlib.contextmanager
+def made_with(*options):
+    """For the time of the block the lab is another one: `up` with these options."""
+    command("down")
+    try:
+        command("up", *options, timeout=120)
+        yield
+    finally:
+        command("down")
+        command("up", timeout=120)
+
+
+def impair(spec, at="client"):
+    """What the impairment port at that place does from now on."""
+    command("impair", "--at", at, spec)
+
+
+def impairment(at="client"):
+    """Its counters: {"up": {...}, "down": {...}}, up is away from the client."""
+    return json.loads(command("impair", "--at", at).stdout)
 
 
 def pid(name):
@@ -109,6 +132,27 @@ def counters():
     result = ctl("-o", "json", "counters")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)["counters"]
+
+
+# Counters that grow only when something inside is short or wrong, whatever comes from outside.
+TROUBLES = (
+    "tx_no_buffer",
+    "redirect_full",
+    "ring_bad_index",
+    "ring_bad_message",
+    "no_flow",
+    "no_buffer",
+    "no_node",
+    "close_out_of_buffers",
+    "close_bad_keys",
+    "close_control_lost",
+)
+
+
+def troubles(before):
+    """Those of them that grew since `before`."""
+    now = counters()
+    return {name: now[name] - before[name] for name in TROUBLES if now[name] != before[name]}
 
 
 def wait_until(condition, seconds, what):
@@ -217,6 +261,17 @@ def check_serves(file="1k"):
     assert fetch(file) == (WWW / file).read_bytes()
 
 
+def start_client(line, **options):
+    """A client program in the namespace `client`, by its command line, still running."""
+    return subprocess.Popen(
+        ["ip", "netns", "exec", "client", *shlex.split(line)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
 def run_client(line, send=b"", timeout=30):
     """A client program in the namespace `client`, by its command line."""
     return subprocess.run(
@@ -230,6 +285,33 @@ def run_client(line, send=b"", timeout=30):
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(file, to, host="ecdsa.sluice.test", timeout=60, options=""):
+    """GET by curl into the file `to`; fails unless every byte came."""
+    done = run_client(
+        f"curl -sS --fail --cacert {CA} --http1.1 {options} -o {to} https://{host}/{file}",
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sha256_of_file(to) == sum_of(file)
+
+
+def upload(file, name, host="ecdsa.sluice.test", timeout=60, options=""):
+    """PUT by curl; fails unless the backend has every byte."""
+    done = run_client(
+        f"curl -sS --fail --cacert {CA} --http1.1 {options} -T {WWW / file}"
+        f" https://{host}/put/{name}",
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sha256_of_file(PUT / name) == sum_of(file)
+    (PUT / name).unlink()
 
 
 def sum_of(file):

@@ -8,7 +8,7 @@ import subprocess
 import lab
 import pytest
 
-COMMANDS = ("status", "connections", "counters", "certs")
+COMMANDS = ("status", "connections", "counters", "cores", "certs")
 
 
 @pytest.mark.parametrize("what", COMMANDS)

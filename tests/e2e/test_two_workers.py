@@ -15,11 +15,8 @@ def two_workers():
     text = lab.CONFIG.read_text()
     config = lab.LAB / "two-workers.toml"
     config.write_text(re.sub(r"(?m)^workers = \[.*?\]", "workers = [0, 1]", text))
-    lab.command("down")
-    lab.command("up", "--config", config)
-    yield
-    lab.command("down")
-    lab.command("up")
+    with lab.made_with("--config", config):
+        yield
 
 
 @pytest.mark.restarts("control", "dataplane")

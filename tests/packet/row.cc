@@ -31,10 +31,9 @@ std::pair<uint32_t, uint32_t> number_pair(const std::string& text) {
 }
 
 uint8_t parse_flags(const std::string& text) {
-  static const std::map<char, uint8_t> kLetters = {{'S', net::kSyn}, {'F', net::kFin},
-                                                   {'R', net::kRst}, {'P', net::kPsh},
-                                                   {'U', net::kUrg}, {'.', net::kAck},
-                                                   {'E', net::kEce}, {'W', net::kCwr}};
+  static const std::map<char, uint8_t> kLetters = {
+      {'S', net::kSyn}, {'F', net::kFin}, {'R', net::kRst}, {'P', net::kPsh},
+      {'U', net::kUrg}, {'.', net::kAck}, {'E', net::kEce}, {'W', net::kCwr}};
   uint8_t flags = 0;
   for (char letter : text) {
     if (letter == '-') continue;
@@ -61,6 +60,8 @@ void parse_options(const std::string& text, Row& row) {
     } else if (words[0] == "ts") {
       row.options.has_timestamps = true;
       if (words.size() > 1) row.timestamp = parse_number(words[1]);
+    } else if (words[0] == "ecr") {
+      row.echo_age_ms = parse_number(words.at(1));
     } else if (words[0] == "nots") {
       row.no_timestamps = true;
     } else if (words[0] == "sack") {
@@ -96,8 +97,15 @@ Row parse_row(std::string line) {
   if (bracket == std::string::npos || range.back() != ')') throw ScriptError("range: " + range);
   const auto [start, end] = number_pair(range.substr(0, bracket));
   row.start = start;
-  row.length = parse_number(range.substr(bracket + 1, range.size() - bracket - 2));
-  if (start + row.length != end) throw ScriptError("range does not add up: " + range);
+  std::string length = range.substr(bracket + 1, range.size() - bracket - 2);
+  if (const size_t star = length.find('*'); star != std::string::npos) {
+    row.count = parse_number(length.substr(0, star));
+    length.erase(0, star + 1);
+  }
+  row.length = parse_number(length);
+  if (start + row.count * row.length != end) {
+    throw ScriptError("range does not add up: " + range);
+  }
   for (size_t i = 3; i + 1 < words.size(); i += 2) {
     if (words[i] == "ack") {
       row.ack = parse_number(words[i + 1]);

@@ -20,6 +20,7 @@ struct Row {
   uint8_t flags = 0;
   uint32_t start = 0;
   uint32_t length = 0;
+  uint32_t count = 1;  // so many segments in a row
   std::optional<uint32_t> ack;
   std::optional<uint32_t> window;
   std::optional<uint32_t> ip_ecn;
@@ -27,6 +28,7 @@ struct Row {
   net::TcpOptions options;
   bool no_timestamps = false;
   std::optional<uint32_t> timestamp;
+  std::optional<uint32_t> echo_age_ms;
 };
 
 std::vector<std::string> words_of(const std::string& line);

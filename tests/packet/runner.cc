@@ -14,7 +14,7 @@ Runner::Runner() {
 }
 
 void Runner::open() {
-  if (!host_) host_ = std::make_unique<Host>(config_, nodes_);
+  if (!host_) host_ = std::make_unique<Host>(config_, sizes_, 1);
 }
 
 std::string Runner::next_sent() const {
@@ -62,6 +62,10 @@ void Runner::inject(const Row& row) {
   }
   wire.header.options.tsval = row.timestamp.value_or(0);
   wire.header.options.tsecr = (row.flags & net::kAck) != 0 ? last_tsval_ : 0;
+  if (row.echo_age_ms) {
+    const Micros sent = now_ - Micros{*row.echo_age_ms} * 1000;
+    wire.header.options.tsecr = tcp::timestamp_clock(sent) + host_->tcb.ts_offset;
+  }
   for (uint32_t i = 0; i < row.length; ++i) wire.payload.push_back(pattern(row.start + i));
   if (opened_) {
     take(host_->receive(wire, now_, truesize_), wire);
@@ -122,13 +126,17 @@ void Runner::take(const tcp::InputResult& result, const WireSegment& wire) {
   if (result.answer_reset) reply_reset(wire);
 }
 
-void Runner::expect(const Row& row) {
+void Runner::expect(Row row) {
   flush();
   if (row.none) {
     require(sent_.empty(), "sent: " + next_sent());
     return;
   }
-  require(!sent_.empty(), "nothing was sent");
+  for (; row.count != 0; --row.count, row.start += row.length) expect_one(row);
+}
+
+void Runner::expect_one(const Row& row) {
+  require(!sent_.empty(), "nothing was sent, expected " + std::to_string(row.start));
   const WireSegment wire = sent_.front();
   sent_.pop_front();
   try {
@@ -182,6 +190,8 @@ void Runner::run_line(const std::string& line) {
 
 void Runner::finish() {
   pass(0);  // nothing unexpected was sent
+  hold("in_flight", 0);
+  hold("records", 0);
   tcp::tcp_release(host_->stack, host_->tcb);
   require(host_->all_returned(), "nodes or buffers were not given back");
 }

@@ -28,7 +28,8 @@ class Runner {
   // runner.cc: segments and time.
   void open();
   void inject(const Row& row);
-  void expect(const Row& row);
+  void expect(Row row);
+  void expect_one(const Row& row);
   void compare(const Row& row, const WireSegment& wire);
   void pass(tcp::Micros duration);
   void flush();
@@ -47,6 +48,7 @@ class Runner {
   void reconnect(bool allowed);
   void park();
   void icmp(const Words& words);
+  void hold(const std::string& pool, uint32_t count);
   void send(uint32_t length);
   void read(uint32_t length);
   void expect_result(const Words& words);
@@ -58,7 +60,7 @@ class Runner {
 
   tcp::TcpConfig config_;
   net::FlowTuple tuple_ = default_tuple();
-  uint32_t nodes_ = 4096;
+  tcp::PoolSizes sizes_{4096, 1, 1024, 1};
   uint32_t truesize_ = 2304;
   uint32_t piece_ = 65535;
   bool ack_small_ = false;
@@ -75,6 +77,8 @@ class Runner {
   uint32_t sent_bytes_ = 0;
   uint32_t read_bytes_ = 0;
   std::deque<WireSegment> sent_;
+  std::vector<uint32_t> held_flights_;  // of the pools: what other connections have
+  std::vector<uint32_t> held_records_;
   tcp::InputResult seen_;
 };
 

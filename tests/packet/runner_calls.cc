@@ -52,8 +52,16 @@ void Runner::set(const std::string& key, uint32_t value) {
     tuple_.remote.port = static_cast<uint16_t>(value);
   else if (key == "ack_small")
     ack_small_ = value != 0;
+  else if (key == "pacing")
+    config_.pacing = value != 0;
+  else if (key == "cubic")
+    config_.congestion = value != 0 ? &tcp::kCubic : &tcp::kNewReno;
   else if (key == "nodes")
-    nodes_ = value;
+    sizes_.nodes = value;
+  else if (key == "records")
+    sizes_.records = value;
+  else if (key == "in_flight")
+    sizes_.in_flight = value;
   else if (key == "isn")
     isn_ = value;
   else if (key == "peer_isn")
@@ -121,6 +129,24 @@ void Runner::icmp(const Words& words) {
   tcp::tcp_icmp_error(host_->stack, host_->tcb, error, now_);
   tcp::check_invariants(host_->stack, host_->tcb);
   flush();
+}
+
+// Other connections have so many objects of a pool.
+void Runner::hold(const std::string& pool, uint32_t count) {
+  const auto settle = [&](auto& from, std::vector<uint32_t>& held) {
+    for (; held.size() > count; held.pop_back()) from.give(held.back());
+    while (held.size() < count) {
+      held.push_back(from.take());
+      require(held.back() != tcp::kNoRecord, "nothing left to hold");
+    }
+  };
+  if (pool == "in_flight") {
+    settle(host_->pools.in_flight, held_flights_);
+  } else if (pool == "records") {
+    settle(host_->pools.records, held_records_);
+  } else {
+    throw ScriptError("unknown pool: " + pool);
+  }
 }
 
 void Runner::send(uint32_t length) {
@@ -191,6 +217,8 @@ bool Runner::call_owner(const Words& words) {
   } else if (verb == "abort") {
     tcp::tcp_abort(stack, host_->tcb);
     flush();
+  } else if (verb == "hold") {
+    hold(argument, parse_number(words.at(2)));
   } else if (verb == "icmp") {
     icmp(words);
   } else if (verb == "blocked") {
@@ -224,6 +252,10 @@ bool Runner::call_expectation(const Words& words) {
     number(tcb.mss);
   } else if (verb == "limit") {
     number(tcb.receive_space.limit_bytes);
+  } else if (verb == "cwnd") {
+    number(tcb.congestion.cwnd_bytes);
+  } else if (verb == "ssthresh") {
+    number(tcb.congestion.ssthresh_bytes);
   } else if (verb == "ecn") {
     require((argument == "on") == tcb.ecn, "ecn");
   } else if (verb == "result") {

@@ -34,6 +34,7 @@ tcp::TcpConfig config_of(const DumbbellSettings& settings, const tcp::Congestion
   tcp::TcpConfig config;
   config.congestion = congestion;
   config.ecn = settings.ecn;
+  config.pacing = settings.pacing;
   config.tso_bytes = settings.tso_bytes;
   // Far more than any path here holds: the network is the limit.
   config.receive_initial_bytes = config.receive_limit_bytes = 32U << 20;
@@ -72,15 +73,9 @@ tcp::InputResult receive(Host& host, WireSegment& wire, Micros now) {
 Dumbbell::Dumbbell(const DumbbellSettings& settings)
     : settings_(settings),
       random_(settings.seed),
-      there_(there_settings_, random_),
-      back_(back_settings_, random_),
+      there_(settings.there, random_),
+      back_(settings.back, random_),
       now_(kBegin) {
-  there_settings_.delay_us = settings.rtt_us / 2;
-  there_settings_.bytes_per_second = settings.bytes_per_second;
-  there_settings_.queue_bytes = settings.queue_bytes;
-  there_settings_.mark_bytes = settings.mark_bytes;
-  there_settings_.loss = settings.loss;
-  back_settings_.delay_us = settings.rtt_us - settings.rtt_us / 2;
   transfers_.resize(settings.transfers.size());
   for (uint32_t i = 0; i < transfers_.size(); ++i) {
     Transfer& transfer = transfers_[i];
@@ -189,6 +184,7 @@ DumbbellOutcome Dumbbell::judge() {
     each.retransmits = sender.counters.get(abi::Counter::tcp_retransmits);
     each.fast_retransmits = sender.counters.get(abi::Counter::tcp_fast_retransmits);
     each.timeouts = sender.counters.get(abi::Counter::tcp_rto);
+    each.spurious = sender.counters.get(abi::Counter::tcp_spurious_recoveries);
     outcome.transfers.push_back(each);
     for (Host* host : {transfer.sender.get(), transfer.receiver.get()}) {
       tcp::check_invariants(host->stack, host->tcb);

@@ -17,13 +17,11 @@ struct TransferSettings {
 
 struct DumbbellSettings {
   uint64_t seed = 1;
-  uint64_t bytes_per_second = 0;
-  tcp::Micros rtt_us = 0;     // without the queue
-  uint32_t queue_bytes = 0;   // of the bottleneck
-  uint32_t mark_bytes = UINT32_MAX;
-  double loss = 0;            // of what the senders send
+  LinkSettings there;  // the bottleneck, from the senders
+  LinkSettings back;
   bool ecn = false;
   bool sack = true;
+  bool pacing = false;
   uint32_t tso_bytes = 0;
   // What the receivers' applications have read from then until the end counts; 0: all.
   tcp::Micros measure_from_us = 0;
@@ -36,6 +34,7 @@ struct TransferOutcome {
   uint64_t retransmits = 0;
   uint64_t fast_retransmits = 0;
   uint64_t timeouts = 0;
+  uint64_t spurious = 0;  // recoveries that were undone
 };
 
 struct DumbbellOutcome {
@@ -70,8 +69,6 @@ class Dumbbell {
   DumbbellOutcome judge();
 
   const DumbbellSettings& settings_;
-  LinkSettings there_settings_;
-  LinkSettings back_settings_;
   Random random_;
   Link there_;
   Link back_;

@@ -13,7 +13,7 @@ using tcp::Micros;
 
 constexpr Micros kMaxBurst = 100'000;
 constexpr uint64_t kSecondNs = 1'000'000'000;
-constexpr uint64_t kHeaderBytes = 60;           // of every packet, about
+constexpr uint64_t kHeaderBytes = 60;          // of every packet, about
 constexpr uint8_t kCongestionExperienced = 3;  // RFC 3168 5
 
 void Link::send(const net::Segment& segment, Micros now) {

@@ -12,9 +12,9 @@ namespace sluice::testbed {
 
 struct LinkSettings {
   tcp::Micros delay_us = 1000;
-  tcp::Micros jitter_us = 0;       // added at random: reorders when large
-  uint64_t bytes_per_second = 0;   // 0: infinite
-  uint32_t queue_bytes = 200'000;  // in front of the rate
+  tcp::Micros jitter_us = 0;         // added at random: reorders when large
+  uint64_t bytes_per_second = 0;     // 0: infinite
+  uint32_t queue_bytes = 200'000;    // in front of the rate
   uint32_t mark_bytes = UINT32_MAX;  // of queue, beyond which ECN-capable packets are marked
   double loss = 0;
   double burst_loss = 0;  // chance that a lost packet begins an outage

@@ -143,8 +143,10 @@ struct Host {
   tcp::Tcb tcb;
 
   explicit Host(const tcp::TcpConfig& settings, uint32_t node_count = 4096, uint8_t seed = 1)
+      : Host(settings, tcp::PoolSizes{node_count, 1, node_count / 4, 1}, seed) {}
+  Host(const tcp::TcpConfig& settings, const tcp::PoolSizes& sizes, uint8_t seed)
       : config(settings),
-        pools({node_count, 1, node_count / 4, 1}),
+        pools(sizes),
         small(512, 2048),
         stack{config, pools, counters, small.hook(), {}} {
     stack.secrets.isn.fill(seed);

@@ -29,7 +29,7 @@ LAYERS = [
     ("crypto/", "crypto", {"crypto"}),
     ("dataplane/abi/", "abi", {"abi"}),
     ("dataplane/net/", "net", {"net", "abi", "crypto"}),
-    ("dataplane/tcp/", "tcp", {"tcp", "abi", "crypto", "net/segment.h"}),
+    ("dataplane/tcp/", "tcp", {"tcp", "abi", "crypto", "net/segment.h", "net/icmp_error.h"}),
     ("dataplane/tls/", "tls", {"tls", "abi", "crypto", "net/segment.h"}),
     ("dataplane/flow/", "flow", {"flow", "net", "tcp", "tls", "abi", "crypto"}),
     ("dataplane/", "worker", {"worker", "flow", "net", "tcp", "tls", "abi", "crypto"}),

@@ -34,12 +34,18 @@ struct Reading {
 
 // ---- First pass: values
 
-IpAddress ip_address(const Table& table, std::string_view key, const std::string& text) {
-  IpAddress address;
-  if (!text.empty() && !parse_ip_address(text, address)) {
-    table.fail(key, quote(key) + " is " + quote(text) + "; write an IP address, as in 10.0.0.1");
+// False when the key is absent.
+bool read_gateway(const Table& table, std::string_view key, bool ipv4, IpAddress& gateway) {
+  const std::string text = table.optional_string(key, "");
+  if (text.empty()) return table.has(key);
+  if (!parse_ip_address(text, gateway)) {
+    table.fail(key, quote(key) + " is " + quote(text) + "; write an IP address, as in " +
+                        (ipv4 ? "10.0.0.1" : "fd00::1"));
+  } else if (gateway.is_ipv4() != ipv4) {
+    table.fail(key, quote(key) + " is " + quote(text) + ", an " + (ipv4 ? "IPv6" : "IPv4") +
+                        " address; write it as " + (ipv4 ? "gateway6" : "gateway"));
   }
-  return address;
+  return true;
 }
 
 SocketAddress socket_address(const Table& table, std::string_view key) {
@@ -85,6 +91,12 @@ void read_dataplane(const Document& document, const Table& table, DataplaneConfi
   };
   number("memory_mib", config.memory_mib, kMinMemoryMib, kMaxMemoryMib);
   number("max_connections", config.max_connections, 1, kMaxFlows);
+  number("max_connections_per_source", config.max_connections_per_source, 0, kMaxFlows);
+  const auto bits = [&table](std::string_view key, uint8_t& value, uint32_t least, uint32_t most) {
+    value = static_cast<uint8_t>(table.optional_integer(key, value, least, most));
+  };
+  bits("source_bits_ipv4", config.source_bits_ipv4, kMinSourceBitsIpv4, 32);
+  bits("source_bits_ipv6", config.source_bits_ipv6, kMinSourceBitsIpv6, 128);
   number("handshake_wait_ms", config.handshake_wait_ms, kMinHandshakeWaitMs, kMaxHandshakeWaitMs);
   number("idle_timeout_ms", config.idle_timeout_ms, kMinIdleTimeoutMs, kMaxIdleTimeoutMs);
   config.eal_arguments = table.optional_strings("eal_arguments", kMaxEalArguments);
@@ -109,8 +121,15 @@ PortConfig read_port(const Table& table) {
   port.mtu =
       static_cast<uint16_t>(table.optional_integer("mtu", port.mtu, kMinMtuBytes, kMaxMtuBytes));
   port.vlan = static_cast<uint16_t>(table.optional_integer("vlan", port.vlan, 0, kMaxVlan));
-  port.has_gateway = table.has("gateway");
-  port.gateway = ip_address(table, "gateway", table.optional_string("gateway", ""));
+  port.has_gateway = read_gateway(table, "gateway", true, port.gateway);
+  port.has_gateway6 = read_gateway(table, "gateway6", false, port.gateway6);
+  port.mss_clamp =
+      static_cast<uint16_t>(table.optional_integer("mss_clamp", 0, 0, kMaxMssClampBytes));
+  if (port.mss_clamp != 0 && port.mss_clamp < kMinMssClampBytes) {
+    table.fail("mss_clamp", "'mss_clamp' is " + std::to_string(port.mss_clamp) +
+                                "; write 0 for none, or " + std::to_string(kMinMssClampBytes) +
+                                " or more");
+  }
   return port;
 }
 
@@ -156,15 +175,30 @@ bool is_host_address(const IpAddress& address) {
     const uint32_t first = address.ipv4() >> 24;
     return first != 0 && first != 127 && first < 224;  // RFC 1122 3.2.1.3
   }
-  static constexpr IpAddress kUnspecified{};
-  IpAddress loopback;
-  loopback.bytes[15] = 1;
-  return !(address == kUnspecified) && !(address == loopback) && address.bytes[0] != 0xff;
+  // RFC 4291 2.5.2, 2.5.3, 2.5.5.1: ::/96 is no address, loopback and deprecated ones.
+  const bool low = std::all_of(address.bytes.begin(), address.bytes.begin() + 12,
+                               [](uint8_t byte) { return byte == 0; });
+  return !low && address.bytes[0] != 0xff;
+}
+
+bool is_link_local(const IpAddress& address) {
+  return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
+// RFC 4291 2.6.1: the address that all routers of a network share.
+bool is_router_anycast(const IpAddress& address, uint8_t prefix_length) {
+  if (prefix_length >= 127) return false;  // RFC 6164
+  uint32_t host_bits = 0;
+  for (uint32_t bit = prefix_length; bit < 128; ++bit) {
+    host_bits |= address.bytes[bit / 8] >> (7 - bit % 8) & 1U;
+  }
+  return host_bits == 0;
 }
 
 bool is_host_of(const IpAddress& address, const PortAddress& network) {
   if (!is_host_address(address)) return false;
-  if (!address.is_ipv4() || network.prefix_length >= 31) return true;  // RFC 3021: no broadcast
+  if (!address.is_ipv4()) return !is_router_anycast(address, network.prefix_length);
+  if (network.prefix_length >= 31) return true;  // RFC 3021: no broadcast
   const uint32_t host_mask = UINT32_MAX >> network.prefix_length;
   const uint32_t host = address.ipv4() & host_mask;
   return host != 0 && host != host_mask;
@@ -185,20 +219,24 @@ void check_workers(const DataplaneConfig& config, const Table& table) {
   }
 }
 
-void check_gateway(const PortConfig& port, const Table& table) {
-  if (!port.has_gateway) return;
-  const std::string gateway = to_string(port.gateway);
+void check_gateway(const PortConfig& port, const Table& table, std::string_view key,
+                   const IpAddress& gateway) {
+  const std::string text = to_string(gateway);
+  bool speaks_ipv6 = false;
   for (const PortAddress& own : port.addresses) {
-    if (own.address == port.gateway) {
-      return table.fail("gateway", "the gateway " + gateway +
-                                       " is this port's own address; write "
-                                       "the router's");
+    if (own.address == gateway) {
+      return table.fail(key, "the gateway " + text +
+                                 " is this port's own address; write "
+                                 "the router's");
     }
-    if (in_network(port.gateway, own) && is_host_of(port.gateway, own)) return;
+    speaks_ipv6 = speaks_ipv6 || !own.address.is_ipv4();
+    if (in_network(gateway, own) && is_host_of(gateway, own)) return;
   }
-  table.fail("gateway", "the gateway " + gateway +
-                            " is no host of this port's networks; write a "
-                            "router's address that the port can reach");
+  // A router says its link-local address in its advertisements, and often has no other.
+  if (is_link_local(gateway) && speaks_ipv6) return;
+  table.fail(key, "the gateway " + text +
+                      " is no host of this port's networks; write a "
+                      "router's address that the port can reach");
 }
 
 void check_ports(const Reading& reading) {
@@ -227,7 +265,8 @@ void check_ports(const Reading& reading) {
       }
       taken.push_back(own.address);
     }
-    check_gateway(ports[p], table);
+    if (ports[p].has_gateway) check_gateway(ports[p], table, "gateway", ports[p].gateway);
+    if (ports[p].has_gateway6) check_gateway(ports[p], table, "gateway6", ports[p].gateway6);
   }
 }
 
@@ -241,7 +280,7 @@ bool is_port_address(const DataplaneConfig& config, const IpAddress& address) {
 // Directly on a port's network, or through a gateway of the same family.
 bool is_reachable(const DataplaneConfig& config, const IpAddress& address) {
   return std::any_of(config.ports.begin(), config.ports.end(), [&](const PortConfig& port) {
-    if (port.has_gateway && port.gateway.is_ipv4() == address.is_ipv4()) return true;
+    if (address.is_ipv4() ? port.has_gateway : port.has_gateway6) return true;
     return std::any_of(port.addresses.begin(), port.addresses.end(),
                        [&](const PortAddress& own) { return in_network(address, own); });
   });

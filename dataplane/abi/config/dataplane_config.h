@@ -25,6 +25,10 @@ enum class IdlePolicy : uint8_t { Spin, Relax };
 enum class Hugepages : uint8_t { Auto, Required, Off };
 enum class ListenerProtocol : uint8_t { Tls, Tcp };
 
+// What mss_clamp may be, but for 0. RFC 9293 3.7.1: 536 is what every host takes over IPv4.
+inline constexpr uint32_t kMinMssClampBytes = 536;
+inline constexpr uint32_t kMaxMssClampBytes = 9176;  // the largest mtu without both headers
+
 struct PortAddress {
   IpAddress address;
   uint8_t prefix_length = 0;  // 1..32 for IPv4, 1..128 for IPv6
@@ -37,7 +41,10 @@ struct PortConfig {
   uint16_t mtu = 1500;
   uint16_t vlan = 0;  // 0: untagged
   bool has_gateway = false;
-  IpAddress gateway;
+  bool has_gateway6 = false;
+  IpAddress gateway;       // IPv4
+  IpAddress gateway6;      // IPv6, link-local ones too
+  uint16_t mss_clamp = 0;  // TCP payload of a packet on this port at most; 0: what the MTU allows
 };
 
 struct BackendConfig {
@@ -60,6 +67,10 @@ struct DataplaneConfig {
   Hugepages hugepages = Hugepages::Auto;
   uint32_t memory_mib = 1024;
   uint32_t max_connections = 65536;  // per worker
+  // Of one client network, per worker; 0: no limit.
+  uint32_t max_connections_per_source = 0;
+  uint8_t source_bits_ipv4 = 24;
+  uint8_t source_bits_ipv6 = 56;
   uint32_t handshake_wait_ms = 10000;
   uint32_t idle_timeout_ms = 300000;
   std::vector<std::string> eal_arguments;

@@ -8,39 +8,15 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "sample_config.h"
+#include "config_support.h"
 
 namespace sluice::abi::config {
 namespace {
 
+using test::error_of;
+using test::expect_rows;
 using test::kSampleConfig;
-
-std::string replaced(const std::string& from, const std::string& to) {
-  std::string text = kSampleConfig;
-  const size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-// The error line, or "" for a good file.
-std::string error_of(const std::string& text) {
-  const auto document = Document::parse(text, "s.toml");
-  if (!document) return document.error().to_string();
-  const auto config = read_dataplane_config(*document);
-  return config ? "" : config.error().to_string();
-}
-
-struct Row {
-  std::string from;
-  std::string to;
-  std::string expected;
-};
-
-void expect_rows(std::initializer_list<Row> rows) {
-  for (const Row& row : rows) {
-    EXPECT_EQ(error_of(replaced(row.from, row.to)), row.expected) << row.from << " -> " << row.to;
-  }
-}
+using test::replaced;
 
 TEST(Config, ReadsTheSample) {
   const auto document = Document::parse(kSampleConfig, "/etc/sluice/sluice.toml");
@@ -105,7 +81,7 @@ TEST(Config, RefusesKeys) {
       {"mtu = 1500", "speed = 10",
        "s.toml:18:1: unknown key 'speed' in [[port]]; remove it, known keys are: addresses, "
        "device, "
-       "gateway, mtu, name, vlan"},
+       "gateway, gateway6, mss_clamp, mtu, name, vlan"},
       {"[tls]", "[tlss]", "s.toml:57:2: unknown key 'tlss', did you mean 'tls'?"},
       {"[control]", "[metrics]",
        "s.toml:50:2: unknown key 'metrics' in the top level; remove it, known keys are: backend, "
@@ -191,6 +167,26 @@ TEST(Config, RefusesAddresses) {
        "its network"},
       {"gateway = \"10.99.1.1\"", "gateway = \"10.99.1\"",
        "s.toml:20:11: 'gateway' is '10.99.1'; write an IP address, as in 10.0.0.1"},
+      {"gateway = \"10.99.1.1\"", "gateway = \"fd00::1\"",
+       "s.toml:20:11: 'gateway' is 'fd00::1', an IPv6 address; write it as gateway6"},
+      {"gateway = \"10.99.1.1\"", "gateway6 = \"10.99.1.1\"",
+       "s.toml:20:12: 'gateway6' is '10.99.1.1', an IPv4 address; write it as gateway"},
+      {"gateway = \"10.99.1.1\"", "gateway6 = \"fd00:1\"",
+       "s.toml:20:12: 'gateway6' is 'fd00:1'; write an IP address, as in fd00::1"},
+      {"gateway = \"10.99.1.1\"", "gateway6 = \"\"",
+       "s.toml:20:12: 'gateway6' is empty; give it a value or remove it"},
+      {"\"10.99.1.10/24\"", "\"10.99.1.10/24\", \"::ffff:10.0.0.1/96\"",
+       "s.toml:17:31: 'addresses' holds '::ffff:10.0.0.1/96'; write address/prefix length, as in "
+       "10.0.0.1/24"},
+      {"\"10.99.1.10/24\"", "\"10.99.1.10/24\", \"fd00::/64\"",
+       "s.toml:17:31: a host cannot have the address fd00::/64; write a unicast address inside its "
+       "network"},
+      {"\"10.99.1.10/24\"", "\"10.99.1.10/24\", \"::1/128\"",
+       "s.toml:17:31: a host cannot have the address ::1/128; write a unicast address inside its "
+       "network"},
+      {"\"10.99.1.10/24\"", "\"10.99.1.10/24\", \"::192.0.2.1/96\"",
+       "s.toml:17:31: a host cannot have the address ::192.0.2.1/96; write a unicast address "
+       "inside its network"},
       {"address = \"10.99.1.10:443\"", "address = \"10.99.1.10\"",
        "s.toml:29:11: 'address' is '10.99.1.10'; write address:port, as in 10.0.0.1:443 or "
        "[fd00::1]:443"},
@@ -228,7 +224,7 @@ TEST(Config, RefusesContradictions) {
        "s.toml:20:11: the gateway 10.99.1.10 is this port's own address; write the router's"},
       {"mtu = 1500", "mtu = 1500\nx-mtu = 1",
        "s.toml:19:1: unknown key 'x-mtu' in [[port]]; remove "
-       "it, known keys are: addresses, device, gateway, mtu, name, vlan"},
+       "it, known keys are: addresses, device, gateway, gateway6, mss_clamp, mtu, name, vlan"},
       {"address = \"10.99.1.10:443\"", "address = \"10.99.1.11:443\"",
        "s.toml:29:11: 10.99.1.11 is no port's address; add it to the addresses of a [[port]]"},
       {"address = \"10.99.1.10:80\"", "address = \"10.99.1.10:443\"",

@@ -143,6 +143,7 @@ TEST_F(AdminSocket, BadRequestsGetAnError) {
       {R"({"command":"connections","worker":"x"})", "bad_request"},
       {R"({"command":"connections"})", "not_attached"},
       {R"({"command":"counters"})", "not_attached"},
+      {R"({"command":"cores"})", "not_attached"},
       {"\xff\xfe", "bad_request"},
   };
   for (const Row& row : kRows) {

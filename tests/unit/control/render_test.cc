@@ -1,4 +1,5 @@
 #include "control/ctl/render.h"
+#include "control/ctl/cores.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,14 +55,47 @@ TEST(Render, CountersHideZerosAndMatch) {
   EXPECT_THAT(render_counters(kCounters, filter), Not(HasSubstr("polls")));
 }
 
+const Json kCoresThen = Json::parse(R"({"cores": [
+  {"worker": 0, "flows_active": 5, "loop_us": 1000000, "busy_us": 900000, "rx_packets": 100,
+   "redirected_in": 7}]})");
+const Json kCoresNow = Json::parse(R"({"cores": [
+  {"worker": 0, "flows_active": 6, "loop_us": 1500000, "busy_us": 1025000, "rx_packets": 1100,
+   "redirected_in": 9, "packet_buffers_in_use": 2048},
+  {"worker": 1, "flows_active": 1, "loop_us": 2000000, "busy_us": 500000, "tx_packets": 4}]})");
+
+TEST(Render, CoresAreRatesOverTheTimeBetween) {
+  const Json rates = core_rates(kCoresThen, kCoresNow)["cores"];
+  ASSERT_EQ(rates.size(), 2U);
+  EXPECT_DOUBLE_EQ(rates[0]["busy_ratio"].get<double>(), 0.25);
+  EXPECT_DOUBLE_EQ(rates[0]["rx_packets_per_second"].get<double>(), 2000);
+  EXPECT_EQ(rates[0]["redirected_in"], 2);
+  EXPECT_EQ(rates[0]["flows"], 6);
+  EXPECT_EQ(rates[0]["packet_buffers"], 2048);
+  EXPECT_DOUBLE_EQ(rates[1]["busy_ratio"].get<double>(), 0.25);  // counts from zero
+  EXPECT_DOUBLE_EQ(rates[1]["tx_packets_per_second"].get<double>(), 2);
+  const std::string table = render_cores({{"cores", rates}});
+  EXPECT_THAT(table, HasSubstr("BUSY %"));
+  EXPECT_THAT(table, HasSubstr("25.0"));
+}
+
+TEST(Render, CoresOfAWorkerThatStartedAnewCountFromZero) {
+  const Json rates = core_rates(kCoresNow, kCoresThen)["cores"];
+  ASSERT_EQ(rates.size(), 1U);
+  EXPECT_DOUBLE_EQ(rates[0]["busy_ratio"].get<double>(), 0.9);
+  EXPECT_EQ(rates[0]["redirected_in"], 7);
+  EXPECT_DOUBLE_EQ(core_rates(kCoresNow, kCoresNow)["cores"][0]["busy_ratio"].get<double>(), 0);
+}
+
 TEST(Render, ForeignAnswersGiveEmptyCells) {
   for (const char* text : {"{}", R"({"connections": [{}], "certificates": [{}, 7], "counters": 3})",
-                           R"({"dataplane": {"pid": "x"}, "next_expiry": {}})"}) {
+                           R"({"dataplane": {"pid": "x"}, "next_expiry": {}})",
+                           R"({"cores": [{}, 7, {"loop_us": "x", "busy_us": -1}]})"}) {
     const Json answer = Json::parse(text);
     EXPECT_FALSE(render_status(answer).empty());
     EXPECT_FALSE(render_counters(answer, {}).empty());
     EXPECT_FALSE(render_connections(answer).empty());
     EXPECT_FALSE(render_certs(answer).empty());
+    EXPECT_FALSE(render_cores(core_rates(answer, answer)).empty());
   }
 }
 

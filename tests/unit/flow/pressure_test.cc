@@ -18,6 +18,8 @@ uint32_t held_by_pools(const World& world) {
          world.large.in_use() * net::RecordPool::object_bytes(world.large.capacity_bytes());
 }
 constexpr uint32_t kSlackBytes = 40'000;
+// Of a queue whose reader stands still: its first share, and twice the window it had until then.
+constexpr uint32_t kQueueBytes = abi::kSendInitialBytes + 640 * 1024;
 
 TEST(Pressure, SlowClientClosesTheBackendsWindowAndDisturbsNobody) {
   World world;
@@ -30,16 +32,16 @@ TEST(Pressure, SlowClientClosesTheBackendsWindowAndDisturbsNobody) {
   world.run_for(5'000'000);
   // What has left the backend is bounded by the queues on the way.
   const size_t taken = backend_of(world).sent;
-  EXPECT_LT(taken, 4 * abi::kSendLimitBytes);
-  EXPECT_LE(held_by_pools(world), abi::kSendLimitBytes + abi::kReceiveLimitBytes + kSlackBytes);
+  EXPECT_LT(taken, 4 * kQueueBytes);
+  EXPECT_LE(held_by_pools(world), kQueueBytes + abi::kReceiveInitialBytes + kSlackBytes);
   world.run_for(5'000'000);
   EXPECT_EQ(backend_of(world).sent, taken) << "the backend's window must have closed";
   world.control.list(0, 10, 1);
   world.run_for(1'000'000);
   ASSERT_EQ(world.control.rows.size(), 1U);
   EXPECT_LE(world.control.rows[0].held_bytes,
-            abi::kSendLimitBytes + abi::kReceiveLimitBytes + kSlackBytes);
-  EXPECT_GT(world.control.rows[0].held_bytes, abi::kSendLimitBytes / 2);
+            kQueueBytes + abi::kReceiveInitialBytes + kSlackBytes);
+  EXPECT_GT(world.control.rows[0].held_bytes, abi::kSendInitialBytes / 2);
 
   TlsClient other(world);
   establish(world, other);
@@ -70,8 +72,8 @@ TEST(Pressure, SlowBackendClosesTheClientsWindow) {
   world.client_host.pump(world.now);
   world.run_for(5'000'000);
   const size_t taken = client.peer.sent;
-  EXPECT_LT(taken, 4 * abi::kSendLimitBytes);
-  EXPECT_LE(held_by_pools(world), abi::kSendLimitBytes + abi::kReceiveLimitBytes + kSlackBytes);
+  EXPECT_LT(taken, 4 * kQueueBytes);
+  EXPECT_LE(held_by_pools(world), kQueueBytes + abi::kReceiveInitialBytes + kSlackBytes);
   world.run_for(5'000'000);
   EXPECT_EQ(client.peer.sent, taken);
   backend_of(world).reading = true;
@@ -117,7 +119,7 @@ TEST(Pressure, TinyRecordsShareBuffers) {
   client.write(client.seal_stream(up, 3, random));
   world.client_host.pump(world.now);
   world.run_for(10'000'000);
-  EXPECT_LE(held_by_pools(world), abi::kSendLimitBytes + abi::kReceiveLimitBytes + kSlackBytes);
+  EXPECT_LE(held_by_pools(world), kQueueBytes + abi::kReceiveInitialBytes + kSlackBytes);
   backend_of(world).reading = true;
   world.backend_host.pump(world.now);
   ASSERT_TRUE(world.run_until([&] { return backend_of(world).received.size() == up.size(); }));
@@ -144,7 +146,7 @@ TEST(Pressure, OneByteSegmentsCannotPinThePool) {
 // copied, and a lossy transfer still comes through whole.
 TEST(Pressure, ScarcePacketBuffersAreNotHeldAndNothingIsLost) {
   World world({.net = {.delay_us = 1000, .jitter_us = 500, .loss_permille = 10, .seed = 7}});
-  world.stack.pressure = true;
+  world.stack.pressure = tcp::Pressure::Hard;
   const Bytes up = pattern(300'000, 1);
   const Bytes down = pattern(300'000, 2);
   world.backend_host.listen(kBackend, [&](Peer& peer) {

@@ -170,7 +170,8 @@ TEST(TcpRelay, SourceIsOfTheBackendsSubnetElseTheOneWithAGateway) {
     World world({.sources = row.sources});
     std::vector<abi::IpAddress> used;
     world.tap = [&](const Wire& wire) {
-      if (wire.flags == net::kSyn) used.push_back(wire.tuple.local.address);
+      const bool opens = (wire.flags & (net::kSyn | net::kAck)) == net::kSyn;
+      if (opens) used.push_back(wire.tuple.local.address);
     };
     world.connect_tcp();
     world.run_for(100'000);

@@ -76,7 +76,7 @@ TEST(TlsRelayEnds, ClientResetBehindBothEndsCostsTheBackendNothing) {
   world.backend_host.listen(kBackend, [](Peer& peer) { peer.reading = false; });
   TlsClient client(world);
   std::mt19937 random(1);
-  const Bytes up = pattern(300'000, 1);
+  const Bytes up = pattern(100'000, 1);
   establish(world, client);
   say(world, client, join({client.seal_stream(up, 16384, random), client.close_notify()}));
   backend_of(world).finish = true;

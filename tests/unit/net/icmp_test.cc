@@ -69,20 +69,87 @@ TEST_F(IcmpTest, RefusesTheRest) {
     const char* what;
     uint32_t offset;
     uint8_t value;
+    abi::Counter reason;
   };
-  const Row rows[] = {{"echo reply", 34, 0},
-                      {"unreachable", 34, 3},
-                      {"a code", 35, 1},
-                      {"wrong checksum", 45, 0xee}};
+  const Row rows[] = {{"echo reply", 34, 0, abi::Counter::drop_icmp},
+                      {"timestamp", 34, 13, abi::Counter::drop_icmp},
+                      {"redirect", 34, 5, abi::Counter::drop_icmp_redirect},
+                      {"a code", 35, 1, abi::Counter::drop_icmp}};
   for (const Row& row : rows) {
     TestFrame request(echo_request(8));
-    request.bytes()[row.offset] = row.value;
-    EXPECT_EQ(answer(request, 1'000'000), 0U) << row.what;
+    auto& bytes = request.bytes();
+    bytes[row.offset] = row.value;
+    std::memset(bytes.data() + 36, 0, 2);
+    const uint16_t sum = checksum_finish(checksum_add(bytes.data() + 34, 16));
+    std::memcpy(bytes.data() + 36, &sum, 2);
+    const test::Parsed parsed = test::parse(request.frame());
+    EXPECT_EQ(parsed.kind, PacketKind::Drop) << row.what;
+    EXPECT_STREQ(test::name_of(parsed.packet.drop), test::name_of(row.reason)) << row.what;
   }
-  EXPECT_EQ(counters.get(abi::Counter::drop_icmp), 4U);
+  TestFrame damaged(echo_request(8));
+  damaged.bytes()[45] ^= 1;
+  EXPECT_EQ(test::parse(damaged.frame()).packet.drop, abi::Counter::drop_icmp);
   TestFrame cut(echo_request(100));  // the reply is built in one piece of memory
   cut.split(60, 1000);
   EXPECT_EQ(answer(cut, 1'000'000), 0U);
+  EXPECT_EQ(counters.get(abi::Counter::drop_icmp), 1U);
+}
+
+// Options and a priority tag are the asker's: the reply has neither.
+TEST_F(IcmpTest, ReplyHasPlainHeaders) {
+  auto bytes = echo_request(20);
+  const uint8_t options[4] = {148, 4, 0, 0};
+  bytes.insert(bytes.begin() + 34, options, options + 4);
+  bytes[14] = 0x46;
+  store_be16(bytes.data() + 16, 24 + 28);
+  std::memset(bytes.data() + 24, 0, 2);
+  const uint16_t sum = checksum_finish(checksum_add(bytes.data() + 14, 24));
+  std::memcpy(bytes.data() + 24, &sum, 2);
+  const uint8_t tag[4] = {0x81, 0, 0xe0, 0};
+  bytes.insert(bytes.begin() + 12, tag, tag + 4);
+  TestFrame request(bytes);
+  ASSERT_EQ(answer(request, 1'000'000), kEthernetBytes + kIpv4HeaderBytes + 28);
+  EXPECT_EQ(load_be16(request.bytes().data() + 12), kEthertypeIpv4);
+  EXPECT_EQ(request.bytes()[14], 0x45);
+  EXPECT_EQ(checksum_fold(checksum_add(request.bytes().data() + 34, 28)), 0xffff);
+}
+
+TEST_F(IcmpTest, AnswersEchoOverIpv6) {
+  interface = test::ours6();
+  std::vector<uint8_t> message(8 + 56);
+  message[0] = 128;
+  for (size_t i = 4; i < message.size(); ++i) message[i] = static_cast<uint8_t>(i);
+  for (const char* to : {"fd00:99:1::10", "fe80::ff:fe00:1"}) {
+    TestFrame request(test::icmpv6_frame(message, "fd00:99:1::2", to, 3));
+    ASSERT_EQ(answer(request, 1'000'000), request.bytes().size());
+    const uint8_t* ip = request.bytes().data() + kEthernetBytes;
+    EXPECT_EQ(std::memcmp(request.bytes().data(), test::kPeerMac.bytes.data(), 6), 0);
+    EXPECT_EQ(std::memcmp(ip + 8, test::ip(to).bytes.data(), 16), 0);
+    EXPECT_EQ(std::memcmp(ip + 24, test::ip("fd00:99:1::2").bytes.data(), 16), 0);
+    EXPECT_EQ(ip[7], kTimeToLive);
+    EXPECT_EQ(ip[40], 129);
+    EXPECT_EQ(std::memcmp(ip + 44, message.data() + 4, 60), 0);
+    EXPECT_EQ(checksum_fold(pseudo_header(ip, kProtocolIcmpv6, 64) + checksum_add(ip + 40, 64)),
+              0xffff);
+  }
+  TestFrame to_all(test::icmpv6_frame(message, "fd00:99:1::2", "ff02::1"));
+  EXPECT_EQ(test::parse(to_all.frame()).packet.drop, abi::Counter::drop_icmp);
+}
+
+// Behind a destination options header: the reply does not repeat it.
+TEST_F(IcmpTest, EchoOverIpv6LosesExtensionHeaders) {
+  interface = test::ours6();
+  std::vector<uint8_t> payload = {kProtocolIcmpv6, 0, 1, 4, 0, 0, 0, 0};
+  payload.resize(8 + 8 + 10, 7);
+  payload[8] = 128;
+  payload[9] = 0;
+  auto bytes = test::ipv6_frame(60, payload);
+  test::seal_ipv6(bytes, kProtocolIcmpv6, 54 + 8, 2);
+  // The pseudo header speaks of the message alone.
+  TestFrame request(bytes);
+  ASSERT_EQ(answer(request, 1'000'000), kEthernetBytes + kIpv6HeaderBytes + 18);
+  EXPECT_EQ(request.bytes()[20], kProtocolIcmpv6);
+  EXPECT_EQ(load_be16(request.bytes().data() + 18), 18);
 }
 
 TEST_F(IcmpTest, IsRateLimited) {

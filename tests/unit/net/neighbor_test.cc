@@ -19,7 +19,7 @@ constexpr uint64_t kSecond = 1'000'000;
 struct NeighborTest : testing::Test {
   // What the table wants to send next.
   std::optional<Arp> sent() {
-    std::array<uint8_t, kArpFrameBytes> out;
+    std::array<uint8_t, kNeighborFrameBytes> out;
     const uint32_t length = table.next_frame(out);
     if (length == 0) return std::nullopt;
     Arp arp;
@@ -29,14 +29,14 @@ struct NeighborTest : testing::Test {
     return arp;
   }
   NeighborTable::Input hear(const Arp& arp, const Mac& to, bool answer = true) {
-    std::vector<uint8_t> bytes(kArpFrameBytes);
+    std::vector<uint8_t> bytes(kNeighborFrameBytes);
     Interface from = test::peers();
     from.mac = arp.sender_mac;
     bytes.resize(build_arp(arp, from, to, bytes));
     TestFrame frame(bytes);
     Packet packet;
     Segment segment;
-    EXPECT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Arp);
+    EXPECT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Neighbor);
     return table.input(frame.frame(), packet, now_us, answer);
   }
   NeighborTable::Input hear_reply(const char* from, const Mac& sender) {
@@ -225,7 +225,7 @@ TEST_F(NeighborTest, InventedNeighborsNeverPushOutWhatWeUse) {
     while (sent()) ++requests;
   }
   EXPECT_EQ(table.state(ip("10.99.1.1")), NeighborState::Reachable);
-  EXPECT_LE(requests, kArpRequestBurst + kArpRequestsPerSecond + 1);
+  EXPECT_LE(requests, kNeighborRequestBurst + kNeighborRequestsPerSecond + 1);
 }
 
 TEST_F(NeighborTest, ConflictIsNoticedAndDefendedRarely) {
@@ -267,7 +267,7 @@ TEST_F(NeighborTest, RefusesNonsense) {
 }
 
 TEST_F(NeighborTest, TruncatedAndForeignPacketsAreRefused) {
-  std::vector<uint8_t> bytes(kArpFrameBytes);
+  std::vector<uint8_t> bytes(kNeighborFrameBytes);
   const Arp good = {ArpOperation::Request, test::kPeerMac, Mac{}, ip("10.99.1.2"),
                     ip("10.99.1.10")};
   bytes.resize(build_arp(good, test::peers(), Mac::broadcast(), bytes));
@@ -275,7 +275,7 @@ TEST_F(NeighborTest, TruncatedAndForeignPacketsAreRefused) {
     TestFrame frame(std::vector<uint8_t>(bytes.begin(), bytes.begin() + length));
     Packet packet;
     Segment segment;
-    ASSERT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Arp);
+    ASSERT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Neighbor);
     EXPECT_FALSE(table.input(frame.frame(), packet, now_us).valid) << length;
   }
   for (const uint32_t offset : {14U, 16U, 18U, 19U, 20U, 21U}) {
@@ -283,7 +283,7 @@ TEST_F(NeighborTest, TruncatedAndForeignPacketsAreRefused) {
     frame.bytes()[offset] ^= 0x55;
     Packet packet;
     Segment segment;
-    ASSERT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Arp);
+    ASSERT_EQ(parse_frame(frame.frame(), interface, packet, segment), PacketKind::Neighbor);
     EXPECT_FALSE(table.input(frame.frame(), packet, now_us).valid) << offset;
   }
 }

@@ -12,7 +12,7 @@ namespace sluice::net {
 namespace {
 
 TEST_F(NicTest, DescribesItsPorts) {
-  ASSERT_EQ(nic->ports(), 3U);
+  ASSERT_EQ(nic->ports(), 5U);
   for (uint32_t i = 0; i < nic->ports(); ++i) {
     const PortInfo info = nic->port_info(i);
     std::printf("%s: %s, %u queue(s), chains %d, checksums %d, segmentation %d, verifies %d\n",

@@ -25,12 +25,14 @@ bool open_nic() {
   settings.program = "nic_test";
   settings.workers = {0, std::thread::hardware_concurrency() > 1 ? 1U : 0U};
   settings.hugepages = Hugepages::Off;
-  settings.memory_mib = 160;
+  settings.memory_mib = 224;
   settings.packet_buffers = 3000;
   settings.small_records = 64;
   settings.large_records = 64;
   settings.ports = {port("ring", "net_ring0", 2), port("shared", "net_ring1", 1),
-                    port("tap", "net_tap0,iface=nettest-tap", 1)};
+                    port("tap", "net_tap0,iface=nettest-tap", 1), port("silent", "net_null0", 2),
+                    port("bond", "net_bonding0,mode=0,slave=net_null1", 2)};
+  settings.eal_arguments = {"--vdev=net_null1"};
   std::string error;
   std::vector<std::string> notes;
   nic = Nic::open(settings, error, notes);
@@ -38,6 +40,7 @@ bool open_nic() {
     std::fprintf(stderr, "%s\n", error.c_str());
     return false;
   }
+  for (const std::string& note : notes) std::printf("%s\n", note.c_str());
   for (uint32_t i = 0; i < 2; ++i) workers[i] = &nic->worker(i, counters[i]);
   return true;
 }

@@ -52,7 +52,7 @@ void turn(NicWorker& worker, NeighborTable& neighbors, IcmpResponder& icmp,
     Packet packet;
     Segment segment;
     switch (parse_frame(frame, worker.interface(0), packet, segment)) {
-      case PacketKind::Arp:
+      case PacketKind::Neighbor:
         neighbors.input(frame, packet, now);
         break;
       case PacketKind::Icmp:
@@ -63,6 +63,12 @@ void turn(NicWorker& worker, NeighborTable& neighbors, IcmpResponder& icmp,
       case PacketKind::Tcp:
         counters.add(abi::Counter::tcp_segments_in);
         break;
+      case PacketKind::IcmpError:
+        counters.add(abi::Counter::icmp_errors_in);
+        break;
+      case PacketKind::Fragment:
+        counters.add(abi::Counter::drop_ip_fragment);
+        break;
       case PacketKind::Drop:
         counters.add(packet.drop);
         break;
@@ -70,7 +76,7 @@ void turn(NicWorker& worker, NeighborTable& neighbors, IcmpResponder& icmp,
     release_frame(frame);
   }
   neighbors.tick(now);
-  std::array<uint8_t, kArpFrameBytes> out;
+  std::array<uint8_t, kNeighborFrameBytes> out;
   while (const uint32_t length = neighbors.next_frame(out)) {
     worker.send_frame(0, {out.data(), length});
   }

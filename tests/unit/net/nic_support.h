@@ -17,6 +17,9 @@ using test::ip;
 constexpr uint32_t kRing = 0;
 constexpr uint32_t kShared = 1;
 constexpr uint32_t kTap = 2;
+// Ports with RSS: one whose word makes no map, one that says all.
+constexpr uint32_t kSilent = 3;
+constexpr uint32_t kBond = 4;
 
 inline std::unique_ptr<Nic> nic;
 inline abi::Counters counters[2];
@@ -89,12 +92,12 @@ struct NicTest : testing::Test {
   void SetUp() override {
     for (int i = 0; i < 2; ++i) {
       counters[i] = abi::Counters{};
-      in_use[i] = workers[i]->packet_buffers_in_use();
+      in_use[i] = workers[i]->packet_buffer_use().in_use;
     }
   }
   void TearDown() override {
     for (int i = 0; i < 2; ++i) {
-      EXPECT_EQ(workers[i]->packet_buffers_in_use(), in_use[i]) << "leaked packet buffers";
+      EXPECT_EQ(workers[i]->packet_buffer_use().in_use, in_use[i]) << "leaked packet buffers";
       EXPECT_EQ(workers[i]->large_records().in_use(), 0U);
       EXPECT_EQ(workers[i]->small_records().in_use(), 0U);
       EXPECT_FALSE(workers[i]->pending());

@@ -35,6 +35,16 @@ inline Interface make_interface(const char* address, const Mac& mac, uint16_t vl
 inline Interface ours(uint16_t vlan = 0) { return make_interface("10.99.1.10", kOurMac, vlan); }
 inline Interface peers(uint16_t vlan = 0) { return make_interface("10.99.1.2", kPeerMac, vlan); }
 
+// The same with fd00:99:1::10/64 and fd00:99:1::2/64 beside it.
+inline Interface with_ipv6(Interface interface, const char* address) {
+  if (!interface.add_address({ip(address), 64})) std::abort();
+  interface.has_gateway6 = true;
+  interface.gateway6 = ip("fd00:99:1::1");
+  return interface;
+}
+inline Interface ours6(uint16_t vlan = 0) { return with_ipv6(ours(vlan), "fd00:99:1::10"); }
+inline Interface peers6(uint16_t vlan = 0) { return with_ipv6(peers(vlan), "fd00:99:1::2"); }
+
 // An owner on the heap that counts how often it was released.
 struct TestOwner : BufferOwner {
   int released = 0;
@@ -91,6 +101,13 @@ inline Segment peer_segment(uint8_t flags) {
   return segment;
 }
 
+inline Segment peer_segment6(uint8_t flags) {
+  Segment segment = peer_segment(flags);
+  segment.tuple.local.address = ip("fd00:99:1::2");
+  segment.tuple.remote.address = ip("fd00:99:1::10");
+  return segment;
+}
+
 inline std::vector<uint8_t> bytes_of(const Chain& chain) {
   std::vector<uint8_t> all;
   for (uint32_t i = 0; i < chain.count; ++i) {
@@ -113,10 +130,57 @@ struct Parsed {
   Segment segment;
 };
 
-inline Parsed parse(const Frame& frame, const Interface& interface = ours()) {
+inline Parsed parse(const Frame& frame, const Interface& interface = ours6()) {
   Parsed parsed;
   parsed.kind = parse_frame(frame, interface, parsed.packet, parsed.segment);
   return parsed;
+}
+
+inline const char* name_of(abi::Counter counter) {
+  return abi::kCounterInfo[static_cast<uint16_t>(counter)].name;
+}
+
+// An IPv6 packet from the peer to us in an untagged frame: the headers, then `payload`.
+inline std::vector<uint8_t> ipv6_frame(uint8_t next_header, const std::vector<uint8_t>& payload,
+                                       const char* from = "fd00:99:1::2",
+                                       const char* to = "fd00:99:1::10", uint8_t hop_limit = 64) {
+  std::vector<uint8_t> frame(kEthernetBytes + kIpv6HeaderBytes);
+  build_ethernet(peers(), kOurMac, kEthertypeIpv6, frame.data());
+  uint8_t* header = frame.data() + kEthernetBytes;
+  store_be32(header, 6U << 28);
+  store_be16(header + 4, static_cast<uint32_t>(payload.size()));
+  header[6] = next_header;
+  header[7] = hop_limit;
+  std::memcpy(header + 8, ip(from).bytes.data(), 16);
+  std::memcpy(header + 24, ip(to).bytes.data(), 16);
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  return frame;
+}
+
+// Completes the checksum, two bytes at `field` from the end of the IPv6 headers at `offset`.
+inline void seal_ipv6(std::vector<uint8_t>& frame, uint8_t protocol, size_t offset, size_t field) {
+  if (frame.size() < offset + field + 2) return;
+  uint8_t* transport = frame.data() + offset;
+  const size_t length = frame.size() - offset;
+  std::memset(transport + field, 0, 2);
+  const uint16_t sum = checksum_finish(
+      pseudo_header(frame.data() + kEthernetBytes, protocol, static_cast<uint32_t>(length)) +
+      checksum_add(transport, length));
+  std::memcpy(transport + field, &sum, 2);
+}
+
+// An ICMPv6 message from the peer with its checksum right.
+inline std::vector<uint8_t> icmpv6_frame(const std::vector<uint8_t>& message,
+                                         const char* from = "fd00:99:1::2",
+                                         const char* to = "fd00:99:1::10",
+                                         uint8_t hop_limit = 255) {
+  auto frame = ipv6_frame(kProtocolIcmpv6, message, from, to, hop_limit);
+  if (ip(to).bytes[0] == 0xff) {
+    frame[0] = frame[1] = 0x33;
+    std::memcpy(frame.data() + 2, ip(to).bytes.data() + 12, 4);
+  }
+  seal_ipv6(frame, kProtocolIcmpv6, kEthernetBytes + kIpv6HeaderBytes, 2);
+  return frame;
 }
 
 }  // namespace sluice::net::test

@@ -74,8 +74,8 @@ TEST(Wire, MalformedPackets) {
   };
   const Row rows[] = {
       {"ethertype", set(13, 0x99), Counter::drop_ethertype},
-      {"IPv6 is not spoken yet", [](auto& b) { store_be16(b.data() + 12, 0x86dd); },
-       Counter::drop_ethertype},
+      {"IPv4 that calls itself IPv6", [](auto& b) { store_be16(b.data() + 12, 0x86dd); },
+       Counter::drop_ip_header},
       {"a tag where none is expected",
        [](auto& b) {
          const uint8_t tag[4] = {0x81, 0, 0, 5};
@@ -105,8 +105,25 @@ TEST(Wire, MalformedPackets) {
       {"IP length beyond the frame", [](auto& b) { store_be16(b.data() + 16, 2000); },
        Counter::drop_runt},
       {"IP checksum", set(24, 0x12), Counter::drop_ip_checksum, false},
-      {"first fragment", set(20, 0x20), Counter::drop_ip_fragment},
-      {"last fragment", set(21, 0x10), Counter::drop_ip_fragment},
+      {"first fragment without the options",
+       [](auto& b) {
+         b.resize(14 + 40);
+         store_be16(b.data() + 16, 40);
+         b[20] = 0x20;
+       },
+       Counter::drop_fragment_tiny},
+      {"fragment of ICMP",
+       [](auto& b) {
+         b[20] = 0x20;
+         b[23] = kProtocolIcmp;
+       },
+       Counter::drop_icmp},
+      {"fragment of UDP",
+       [](auto& b) {
+         b[20] = 0x20;
+         b[23] = kProtocolUdp;
+       },
+       Counter::drop_udp},
       {"another address", set32(30, 0x0a630163), Counter::drop_not_ours},
       {"source: own address", set32(26, 0x0a63010a), Counter::drop_bad_source},
       {"source: limited broadcast", set32(26, 0xffffffff), Counter::drop_bad_source},
@@ -114,7 +131,11 @@ TEST(Wire, MalformedPackets) {
       {"source: multicast", set32(26, 0xe0000001), Counter::drop_bad_source},
       {"source: loopback", set32(26, 0x7f000001), Counter::drop_bad_source},
       {"source: this network", set32(26, 0x00000005), Counter::drop_bad_source},
-      {"UDP", set(23, 17), Counter::drop_protocol},
+      {"UDP", set(23, 17), Counter::drop_udp},
+      {"ESP", set(23, 50), Counter::drop_ipsec},
+      {"AH", set(23, 51), Counter::drop_ipsec},
+      {"SCTP", set(23, 132), Counter::drop_protocol},
+      {"ICMPv6 in IPv4", set(23, 58), Counter::drop_protocol},
       {"TCP checksum", set(50, 0xee), Counter::drop_tcp_checksum, false},
       {"payload bit flip", [](auto& b) { b.back() ^= 1; }, Counter::drop_tcp_checksum, false},
       {"data offset 4", set(46, 0x40), Counter::drop_tcp_header},

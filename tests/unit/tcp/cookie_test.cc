@@ -99,6 +99,92 @@ TEST(Cookie, MssTableFollowsTheMtu) {
   }
 }
 
+// RFC 3168 6.1.1: offered with both flags, remembered in the timestamp, whatever the scale.
+TEST(Cookie, CarriesEcnInTheTimestamp) {
+  struct Row {
+    uint8_t flags;
+    bool configured;
+    bool timestamps;
+    bool expected;
+  };
+  constexpr uint8_t kSetup = net::kEce | net::kCwr;
+  constexpr Row kEcnRows[] = {{kSetup, true, true, true},     {kSetup, true, false, false},
+                              {kSetup, false, true, false},   {net::kEce, true, true, false},
+                              {net::kCwr, true, true, false}, {0, true, true, false}};
+  for (const Row& row : kEcnRows) {
+    TcpConfig config;
+    config.ecn = row.configured;
+    const Listener listener(config, secrets_of(1));
+    for (uint8_t scale = 0; scale <= 15; ++scale) {
+      net::Segment syn = make_syn(77);
+      syn.flags |= row.flags;
+      syn.options.has_timestamps = row.timestamps;
+      syn.options.has_window_scale = scale <= 14;
+      syn.options.window_scale = scale;
+      const Micros now = 40 * kSecond + scale * 7'001;
+      net::Segment reply;
+      ASSERT_TRUE(listener.make_syn_ack(syn, now, reply));
+      EXPECT_EQ((reply.flags & net::kEce) != 0, row.expected);
+      EXPECT_EQ(reply.flags & net::kCwr, 0);
+      EXPECT_EQ(reply.ecn, 0);
+      CookieContents contents;
+      ASSERT_TRUE(listener.check_cookie(make_ack(reply), now, contents));
+      EXPECT_EQ(contents.ecn, row.expected);
+      if (row.timestamps && scale <= 14) {
+        EXPECT_EQ(contents.peer_window_scale, scale);
+      }
+    }
+  }
+}
+
+// Whatever comes back as our timestamp: the scale is at most the table's step, never another one.
+TEST(Cookie, AnAlteredTimestampChangesLittle) {
+  const TcpConfig config;
+  const Listener listener(config, secrets_of(1));
+  net::Segment syn = make_syn(5);
+  syn.options.has_timestamps = syn.options.has_window_scale = true;
+  syn.options.window_scale = 7;
+  net::Segment reply;
+  ASSERT_TRUE(listener.make_syn_ack(syn, 40 * kSecond, reply));
+  uint32_t ecn = 0;
+  for (uint32_t low = 0; low < 64; ++low) {
+    net::Segment ack = make_ack(reply);
+    const uint32_t offset = timestamp_offset(secrets_of(1), ack.tuple);
+    ack.options.tsecr = (((ack.options.tsecr - offset) & ~63U) | low) + offset;
+    CookieContents contents;
+    ASSERT_TRUE(listener.check_cookie(ack, 40 * kSecond, contents));
+    EXPECT_EQ(contents.peer_window_scale, 7);
+    ecn += contents.ecn ? 1 : 0;
+  }
+  EXPECT_EQ(ecn, 1U);  // the one with the right scale and an unused bit of zero
+}
+
+TEST(Cookie, ClampBoundsBothFamilies) {
+  TcpConfig config;
+  config.mss_clamp = 1380;
+  const Listener listener(config, secrets_of(1));
+  for (const bool ipv4 : {true, false}) {
+    net::Segment syn = make_syn(9);
+    if (!ipv4) syn.tuple.local.address.bytes[0] = syn.tuple.remote.address.bytes[0] = 0xfd;
+    net::Segment reply;
+    ASSERT_TRUE(listener.make_syn_ack(syn, kSecond, reply));
+    CookieContents contents;
+    ASSERT_TRUE(listener.check_cookie(make_ack(reply), kSecond, contents));
+    EXPECT_EQ(contents.mss, 1380);
+    EXPECT_EQ(reply.options.mss, 1380);
+  }
+}
+
+TEST(Cookie, PortZeroGetsNoAnswer) {
+  const TcpConfig config;
+  const Listener listener(config, secrets_of(1));
+  net::Segment syn = make_syn(9);
+  syn.tuple.remote.port = 0;
+  net::Segment reply;
+  EXPECT_FALSE(listener.make_syn_ack(syn, kSecond, reply));
+  EXPECT_FALSE(make_reset(syn, reply));
+}
+
 TEST(Cookie, BelongsToOneTupleNumberAndSecret) {
   const TcpConfig config;
   const Listener listener(config, secrets_of(1));

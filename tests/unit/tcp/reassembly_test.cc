@@ -64,7 +64,8 @@ TEST(Reassembly, AgreesWithAModel) {
       const uint32_t at = rcv_nxt - base;
       const auto byte = static_cast<uint8_t>(random());
       const net::Slice slice = fixture.host.buffers.make(&byte, 1, 100);
-      ASSERT_TRUE(fixture.queue.append(fixture.host.pools.nodes, slice, SliceNodePool::Use::InOrder));
+      ASSERT_TRUE(
+          fixture.queue.append(fixture.host.pools.nodes, slice, SliceNodePool::Use::InOrder));
       expected.push_back(byte);
       rcv_nxt = reassembly_deliver(fixture.host.stack, fixture.held, fixture.queue, rcv_nxt + 1);
       uint32_t next = at + 1;
@@ -86,9 +87,10 @@ TEST(Reassembly, RangesAreBounded) {
   for (uint32_t i = 0; i < abi::kMaxOutOfOrderRanges; ++i) {
     ASSERT_TRUE(fixture.insert(10 + 10 * i, {1, 2, 3}));
   }
-  EXPECT_FALSE(fixture.insert(5000, {1}));
+  constexpr uint32_t kBehind = 10 * abi::kMaxOutOfOrderRanges + 1000;
+  EXPECT_FALSE(fixture.insert(kBehind, {1}));
   EXPECT_TRUE(fixture.insert(13, {4, 5, 6, 7, 8, 9, 10}));  // closes a gap
-  EXPECT_TRUE(fixture.insert(5000, {1}));
+  EXPECT_TRUE(fixture.insert(kBehind, {1}));
 }
 
 TEST(Reassembly, MemoryIsBoundedByWhatOwnersHold) {
@@ -144,6 +146,57 @@ TEST(Reassembly, SackReportsTheLatestFirst) {
   EXPECT_EQ(options.sack[1].start, 900U);
   EXPECT_EQ(options.sack[2].start, 700U);
   EXPECT_EQ(options.sack[3].start, 100U);  // fills up from below
+}
+
+// The testbed's pool has one list: nobody else gets one until it is empty again.
+TEST(Reassembly, AnEmptyPoolDropsAndCounts) {
+  Fixture fixture;
+  ASSERT_TRUE(fixture.insert(100, {1, 2, 3}));
+  Reassembly other;
+  const uint8_t byte = 7;
+  const net::Slice slice = fixture.host.buffers.make(&byte, 1, 100);
+  EXPECT_FALSE(reassembly_insert(fixture.host.stack, other, 50, slice, 1'000'000));
+  EXPECT_TRUE(other.empty());
+  EXPECT_EQ(fixture.host.counters.get(abi::Counter::tcp_no_reassembly), 1U);
+  reassembly_prune(fixture.host.stack, fixture.held, 0);
+  EXPECT_EQ(fixture.held.list, nullptr);
+  EXPECT_TRUE(reassembly_insert(fixture.host.stack, other, 50, slice, 1'000'000));
+  net::release(slice.owner);
+  reassembly_prune(fixture.host.stack, other, 0);
+}
+
+// RFC 2883 4: the duplicate first, then the block it lies in, and only once.
+TEST(Reassembly, ReportsADuplicateOnce) {
+  Fixture fixture;
+  ASSERT_TRUE(fixture.insert(100, std::vector<uint8_t>(100, 1)));
+  ASSERT_TRUE(fixture.insert(500, std::vector<uint8_t>(100, 1)));
+  ASSERT_TRUE(fixture.insert(120, std::vector<uint8_t>(30, 2)));
+  net::TcpOptions options;
+  reassembly_fill_sack(fixture.held, options, 3);
+  ASSERT_EQ(options.sack_count, 3U);
+  EXPECT_EQ(options.sack[0].start, 120U);
+  EXPECT_EQ(options.sack[0].end, 150U);
+  EXPECT_EQ(options.sack[1].start, 100U);
+  EXPECT_EQ(options.sack[2].start, 500U);
+  reassembly_note_reported(fixture.host.stack, fixture.held);
+  reassembly_fill_sack(fixture.held, options, 3);
+  ASSERT_EQ(options.sack_count, 2U);
+  EXPECT_EQ(options.sack[0].start, 100U);
+}
+
+TEST(Reassembly, ADuplicateNeedsAListOnlyUntilItIsReported) {
+  Fixture fixture;
+  reassembly_note_duplicate(fixture.host.stack, fixture.held, 10, 10);
+  EXPECT_EQ(fixture.held.list, nullptr);
+  reassembly_note_duplicate(fixture.host.stack, fixture.held, 10, 20);
+  EXPECT_TRUE(fixture.held.empty());
+  EXPECT_EQ(fixture.host.pools.reassemblies.in_use(), 1U);
+  net::TcpOptions options;
+  reassembly_fill_sack(fixture.held, options, 4);
+  ASSERT_EQ(options.sack_count, 1U);
+  EXPECT_EQ(options.sack[0].end, 20U);
+  reassembly_note_reported(fixture.host.stack, fixture.held);
+  EXPECT_EQ(fixture.host.pools.reassemblies.in_use(), 0U);
 }
 
 }  // namespace
