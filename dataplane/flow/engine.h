@@ -110,8 +110,7 @@ class Engine {
   bool begin_handshake(Flow& flow, Micros now);
   void wait_for_control(Flow& flow);
   void refuse(Flow& flow, const tls::Refusal& refusal, Micros now);
-  // False: the ring is full.
-  bool report_end(Flow& flow, abi::CloseReason reason, bool awaits_answer = false);
+  bool report_end(Flow& flow, abi::CloseReason reason, bool awaits_answer = false);  // false: full ring
   void await_answer(Flow& flow, abi::CloseReason reason);
   void stream_ended(Flow& flow, Micros now);
   void rewind_handshake(Flow& flow);
@@ -134,7 +133,6 @@ class Engine {
   bool commit(Flow& flow, Side to, uint32_t bytes);
   bool append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length);
   void drop_tail(Flow& flow, Side side);
-
   // source_port.cc
   bool choose_source(const abi::SocketAddress& backend, net::FlowTuple& tuple,
                      tcp::TimeWaitReuse& previous, Micros now);
@@ -181,7 +179,7 @@ class Engine {
   uint32_t active_ = 0;
   uint32_t handshake_head_ = UINT32_MAX;
   uint32_t waiting_for_control_ = 0;
-  uint32_t relieved_ = 0;  // where relieve goes on
+  uint32_t relieved_ = 0;     // where relieve goes on
   uint32_t chunks_left_ = 0;  // of the flow being served
   std::unique_ptr<uint8_t[]> scratch_;
   net::Segment reply_;          // what answers a segment that belongs to no flow

@@ -38,7 +38,10 @@ void read_capabilities(const rte_eth_dev_info& info, Port& port) {
   port.chains = (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
   port.checksum = (tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
   port.ip_checksum = port.checksum && (tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
-  port.segmentation = port.chains && port.checksum && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
+  // net_tap's is software, for IPv4 alone, and loses what needs more than its few buffers.
+  const bool pretends = port.driver == "net_tap";
+  port.segmentation =
+      port.chains && port.checksum && !pretends && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
   port.checksum_verified = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;
   port.coalescing = (info.rx_offload_capa & kCoalesceOffloads) == kCoalesceOffloads;
   port.max_packet_mbufs = chain_limit(info.tx_desc_lim.nb_mtu_seg_max);

@@ -47,17 +47,16 @@ class KernelEnd {
   int socket_;
 };
 
-// A port that checksums and segments: the kernel sees whole packets with right checksums.
-TEST_F(NicTest, ThePortSegmentsAndChecksums) {
+// A port that checksums: the kernel sees whole packets with right checksums.
+TEST_F(NicTest, ThePortChecksums) {
   KernelEnd kernel;
   for (const uint32_t bytes : {0U, 100U, 1'448U, 20'000U, 65'536U}) {
     counters[0] = abi::Counters{};
     Segment segment = to_peer(kAck | kPsh);
-    segment.cut_bytes = 1'400;  // net_tap's TSO wants the Ethernet header within the MTU
+    segment.cut_bytes = 1'400;
     std::vector<RecordBuffer*> held;
     fill(segment, workers[0]->large_records(), bytes, 16'000, held);
     ASSERT_TRUE(workers[0]->send(kTap, segment, test::kPeerMac));
-    EXPECT_LE(counters[0].get(abi::Counter::tx_packets), 2U) << "the port cuts, not we";
     workers[0]->flush();
     std::vector<uint8_t> payload;
     bool pushed = false;
@@ -79,18 +78,15 @@ TEST_F(NicTest, ThePortSegmentsAndChecksums) {
   }
 }
 
-// net_tap never takes a packet whose segments it finds too long: it must not block the port.
+// net_tap never takes a packet that it finds too long: it must not block the port.
 TEST_F(NicTest, APacketThatThePortRefusesIsDroppedInTheEnd) {
-  Segment segment = to_peer();
-  std::vector<RecordBuffer*> held;
-  fill(segment, workers[0]->large_records(), 5'000, 5'000, held);
-  ASSERT_TRUE(workers[0]->send(kTap, segment, test::kPeerMac));
+  const std::vector<uint8_t> too_long(1'900);
+  ASSERT_TRUE(workers[0]->send_frame(kTap, too_long));
   for (uint32_t i = 0; i + 1 < kTxPatience; ++i) workers[0]->flush();
   EXPECT_TRUE(workers[0]->pending());
   workers[0]->flush();
   EXPECT_FALSE(workers[0]->pending());
   EXPECT_EQ(counters[0].get(abi::Counter::tx_full), 1U);
-  release(held[0]);
 }
 
 // What waits to be sent leaves buffers to receive with.

@@ -14,7 +14,7 @@ namespace {
 using testbed::Host;
 
 struct Fixture {
-  Host host{TcpConfig{}, 256};
+  Host host{TcpConfig{}, 4096};
   Reassembly held;
   SliceQueue queue;
 
@@ -85,12 +85,12 @@ TEST(Reassembly, AgreesWithAModel) {
 TEST(Reassembly, RangesAreBounded) {
   Fixture fixture;
   for (uint32_t i = 0; i < abi::kMaxOutOfOrderRanges; ++i) {
-    ASSERT_TRUE(fixture.insert(10 + 10 * i, {1, 2, 3}));
+    ASSERT_TRUE(fixture.insert(10 + 10 * i, {1, 2, 3}, 2304, 1U << 24));
   }
   constexpr uint32_t kBehind = 10 * abi::kMaxOutOfOrderRanges + 1000;
-  EXPECT_FALSE(fixture.insert(kBehind, {1}));
-  EXPECT_TRUE(fixture.insert(13, {4, 5, 6, 7, 8, 9, 10}));  // closes a gap
-  EXPECT_TRUE(fixture.insert(kBehind, {1}));
+  EXPECT_FALSE(fixture.insert(kBehind, {1}, 2304, 1U << 24));
+  EXPECT_TRUE(fixture.insert(13, {4, 5, 6, 7, 8, 9, 10}, 2304, 1U << 24));  // closes a gap
+  EXPECT_TRUE(fixture.insert(kBehind, {1}, 2304, 1U << 24));
 }
 
 TEST(Reassembly, MemoryIsBoundedByWhatOwnersHold) {
