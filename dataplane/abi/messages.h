@@ -25,7 +25,7 @@
 
 namespace sluice::abi {
 
-inline constexpr uint32_t kAbiVersion = 1;
+inline constexpr uint32_t kAbiVersion = 2;
 
 // Names a flow for as long as it lives: a message that comes late misses harmlessly, because the
 // generation has changed.

@@ -110,7 +110,8 @@ class Engine {
   bool begin_handshake(Flow& flow, Micros now);
   void wait_for_control(Flow& flow);
   void refuse(Flow& flow, const tls::Refusal& refusal, Micros now);
-  bool report_end(Flow& flow, abi::CloseReason reason, bool awaits_answer = false);  // false: full ring
+  // False: the ring is full.
+  bool report_end(Flow& flow, abi::CloseReason reason, bool awaits_answer = false);
   void await_answer(Flow& flow, abi::CloseReason reason);
   void stream_ended(Flow& flow, Micros now);
   void rewind_handshake(Flow& flow);

@@ -4,10 +4,12 @@
 // table of kNeighborBuckets x kNeighborWays; kNeighborParked packets wait per unresolved neighbour
 // and kNeighborParkedTotal in all; kNeighborOutQueue frames wait to leave; one question per
 // neighbour and second (RFC 1122 2.3.2.1, RFC 4861 7.2.2) and kNeighborRequestsPerSecond in all.
+// The gateways, and neighbours that have a MAC already, are asked outside of that limit and a
+// gateway's entry is never pushed out: packets to invented neighbours would cut us off otherwise.
 // States: lookup() makes Incomplete and asks; an answer makes Reachable; kReachableUs later it is
-// Stale, still usable; the next lookup makes it Probing: asked by unicast, then by broadcast or
-// multicast (RFC 7048 3), while packets go on; silence ends it. RFC 4861's DELAY is left out: what
-// it saves is one small frame a neighbour and half minute.
+// Stale, still usable; the next lookup (one in the last second will do) makes it Probing: asked by
+// unicast, then by broadcast or multicast (RFC 7048 3), while packets go on; silence ends it.
+// RFC 4861's DELAY is left out: what it saves is one small frame a neighbour and half minute.
 // Data flow: input() (neighbor_input.cc) -> entries_ -> unpark() -> unparked_ -> next_unparked();
 // what is to be sent collects in out_ and is drawn by next_frame(), announcements behind it: they
 // are not queued but made one by one, so that their number needs no bound.
@@ -32,6 +34,11 @@ uint32_t bucket_of(const abi::IpAddress& address) {
   uint64_t mixed = (high ^ (low >> 29)) * 0x9e3779b97f4a7c15U + low;
   mixed = (mixed ^ (mixed >> 32)) * 0xd6e8feb86659fd93U;
   return static_cast<uint32_t>(mixed >> 40) % kNeighborBuckets;
+}
+
+bool is_gateway(const Interface& interface, const abi::IpAddress& address) {
+  return (interface.has_gateway && address == interface.gateway) ||
+         (interface.has_gateway6 && address == interface.gateway6);
 }
 
 int worth_of(NeighborState state) {
@@ -78,14 +85,19 @@ NeighborState NeighborTable::state(const abi::IpAddress& address) const {
 // askers nor packets to invented neighbours push out those that we talk to. For an address that
 // nobody here `needed` only a Stale entry goes.
 NeighborTable::Entry* NeighborTable::claim(const abi::IpAddress& address, bool needed) {
+  constexpr int kGatewayWorth = 4;
+  const auto worth_of_entry = [this](const Entry& entry) {
+    const bool kept = entry.state != NeighborState::Free && is_gateway(interface_, entry.address);
+    return kept ? kGatewayWorth : worth_of(entry.state);
+  };
   Entry* bucket = &entries_[bucket_of(address) * kNeighborWays];
   Entry* chosen = &bucket[0];
   for (uint32_t way = 1; way < kNeighborWays; ++way) {
     Entry& entry = bucket[way];
-    const int worth = worth_of(entry.state) - worth_of(chosen->state);
+    const int worth = worth_of_entry(entry) - worth_of_entry(*chosen);
     if (worth < 0 || (worth == 0 && entry.used_us < chosen->used_us)) chosen = &entry;
   }
-  if (!needed && worth_of(chosen->state) > worth_of(NeighborState::Stale)) return nullptr;
+  if (!needed && worth_of_entry(*chosen) > worth_of(NeighborState::Stale)) return nullptr;
   forget(*chosen);
   chosen->address = address;
   return chosen;
@@ -111,9 +123,7 @@ bool NeighborTable::lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac)
     case NeighborState::Incomplete:
       return false;
     case NeighborState::Stale:
-      entry->state = NeighborState::Probing;
-      entry->tries = 0;
-      ask(*entry, now_us, true);
+      probe(*entry, now_us);
       break;
     case NeighborState::Reachable:
     case NeighborState::Probing:
@@ -187,7 +197,8 @@ void NeighborTable::ask(Entry& entry, uint64_t now_us, bool unicast) {
   ++entry.tries;
   abi::IpAddress source;
   // A request that the rate limit holds back is made up for by the next one, a second later.
-  if (!interface_.source_for(entry.address, source) || !requests_.take(now_us)) return;
+  const bool free = entry.state == NeighborState::Probing || is_gateway(interface_, entry.address);
+  if (!interface_.source_for(entry.address, source) || (!free && !requests_.take(now_us))) return;
   OutFrame frame;
   frame.is_nd = !entry.address.is_ipv4();
   if (!frame.is_nd) {
@@ -203,6 +214,12 @@ void NeighborTable::ask(Entry& entry, uint64_t now_us, bool unicast) {
   frame.nd.has_link_address = true;
   frame.nd.link_address = interface_.mac;
   push(frame);
+}
+
+void NeighborTable::probe(Entry& entry, uint64_t now_us) {
+  entry.state = NeighborState::Probing;
+  entry.tries = 0;
+  ask(entry, now_us, true);
 }
 
 void NeighborTable::announce() {
@@ -274,7 +291,9 @@ void NeighborTable::advance(Entry& entry, uint64_t now_us) {
       }
       break;
     case NeighborState::Reachable:
-      if (now_us - entry.confirmed_us >= kReachableUs) entry.state = NeighborState::Stale;
+      if (now_us - entry.confirmed_us < kReachableUs) break;
+      entry.state = NeighborState::Stale;
+      if (now_us - entry.used_us < kRetransmitUs) probe(entry, now_us);
       break;
     case NeighborState::Stale:
       if (now_us - entry.used_us >= kStaleUs) forget(entry);

@@ -113,6 +113,7 @@ class NeighborTable {
   const Entry* find(const abi::IpAddress& address) const;
   Entry* claim(const abi::IpAddress& address, bool needed);
   void ask(Entry& entry, uint64_t now_us, bool unicast);
+  void probe(Entry& entry, uint64_t now_us);
   void advance(Entry& entry, uint64_t now_us);
   void confirm(Entry& entry, const Word& word, uint64_t now_us);
   void unpark(Entry& entry, bool resolved);

@@ -153,6 +153,16 @@ void forget_resent(InFlight& flight, SentRecord& record, uint32_t index, uint32_
   flight.next_lost = index;
 }
 
+// A peer that SACKs every other packet makes the list long, and could have it walked with every
+// small packet. An honest one's blocks nearly always bring something new.
+bool is_worth_a_walk(InFlight& flight, Micros now) {
+  if (flight.records <= kShortList) return true;
+  const auto tick = static_cast<uint8_t>(now >> 14);  // 16 ms
+  if (flight.sack_credit == 0 && tick != flight.sack_credit_tick) flight.sack_credit = 1;
+  flight.sack_credit_tick = tick;
+  return flight.sack_credit != 0;
+}
+
 }  // namespace
 
 void note_acknowledged(Stack& stack, Tcb& tcb, uint32_t ack, const AckClock& clock, AckNews& news) {
@@ -168,7 +178,10 @@ void note_acknowledged(Stack& stack, Tcb& tcb, uint32_t ack, const AckClock& clo
       news.delivered_bytes += bytes;
       note_delivered(tcb, record, seq_min(end, ack), clock, news);
     }
-    if (record.retransmitted && !record.sacked) news.retransmitted_acked = true;
+    if (record.retransmitted && !record.sacked) {
+      news.retransmitted_acked = true;
+      if (record.seq == tcb.snd_una) news.first_retransmitted = true;
+    }
     uncount(flight, record, bytes);
     if (seq_less(ack, end)) {
       record.seq = ack;
@@ -197,12 +210,19 @@ void note_dsack(const net::Segment& segment, uint32_t prior_una, AckNews& news) 
 void note_sacked(Stack& stack, Tcb& tcb, const net::Segment& segment, const AckClock& clock,
                  AckNews& news) {
   const net::TcpOptions& options = segment.options;
+  if (!is_worth_a_walk(*tcb.in_flight, clock.now)) return;
   for (uint32_t i = news.dsack ? 1 : 0; i < options.sack_count; ++i) {
     const uint32_t start = seq_max(options.sack[i].start, tcb.snd_una);
     const uint32_t end = options.sack[i].end;
     if (!seq_less(start, end) || seq_less(tcb.snd_nxt, end)) continue;
     if (start == tcb.snd_una) continue;  // it would have been acknowledged: stale or forged
     note_block(stack, tcb, start, end, clock, news);
+  }
+  uint8_t& credit = tcb.in_flight->sack_credit;
+  if (news.sacked_bytes != 0) {
+    credit = kSackCredit;
+  } else if (options.sack_count > (news.dsack ? 1 : 0) && credit != 0) {
+    --credit;
   }
 }
 

@@ -21,6 +21,7 @@ struct AckNews {
   bool original = false;             // delivered: something sent once, before `recover`
   bool beyond = false;               // delivered: something sent behind `recover`
   bool retransmitted_acked = false;  // acknowledged, and news: something sent more than once
+  bool first_retransmitted = false;  // the first of what was acknowledged is that
   bool ambiguous = false;            // delivered: something of which any transmission may have been
   bool reordered = false;            // delivered: something sent once, below what was there before
   bool probe_repaired = false;       // a loss was repaired by the tail loss probe

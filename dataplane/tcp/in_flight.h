@@ -19,6 +19,11 @@ inline constexpr uint32_t kNoRecord = UINT32_MAX;
 
 // Records of one connection at most; further segments are joined to the last record.
 inline constexpr uint32_t kMaxRecords = 4096;
+inline constexpr uint32_t kMinRecords = 4;  // whatever the others hold
+
+// A list longer than this is not walked for nothing more often than kSackCredit times.
+inline constexpr uint32_t kShortList = 256;
+inline constexpr uint8_t kSackCredit = 32;
 
 struct SentRecord {
   uint32_t next = kNoRecord;
@@ -71,12 +76,14 @@ struct InFlight {
   // Undo: what the windows were, and what would show that the reduction was needless.
   Congestion before;
   CongestionFlight before_flight;
-  uint32_t undo_from = 0;             // snd_una when recovery began
-  uint32_t undo_retransmissions = 0;  // segments sent again and not answered by a D-SACK
-  uint32_t resent_clock = 0;          // timestamp clock of the first of them; RFC 3522
+  uint32_t undo_retransmissions = 0;  // packets sent again and not answered by a D-SACK
+  uint32_t resent_from = 0;           // they lie from here
+  uint32_t resent_to = 0;             // to here
+  uint32_t resent_clock = 0;  // timestamp clock of the first retransmission in flight; RFC 3522
 
   uint32_t reduced_until = 0;     // snd_nxt at the last reduction: one a window of data
-  uint32_t cwnd_limited_end = 0;  // snd_nxt when cwnd was full; in slow start: more than half full
+  uint32_t full_end = 0;          // snd_nxt when cwnd was full
+  uint32_t cwnd_limited_end = 0;  // the same; in slow start: when it was more than half full
 
   bool rack_valid : 1 = false;
   bool dsack_round_valid : 1 = false;
@@ -84,11 +91,16 @@ struct InFlight {
   bool probe_retransmission : 1 = false;  // TLP.is_retrans
   bool probe_wanted : 1 = false;          // the probe timer is to be set anew
   bool can_undo : 1 = false;
-  bool resent_any : 1 = false;     // resent_clock is meant
+  bool resent_any : 1 = false;  // in this recovery
+  bool resent_clock_valid : 1 = false;
   bool frto : 1 = false;           // RFC 5682: the timeout may be spurious
   bool frto_new_data : 1 = false;  // its step 2b: new data goes out instead of retransmissions
   bool force_resend : 1 = false;   // the first retransmission does not wait for cwnd
   bool timer_stands : 1 = false;   // RFC 6582 3.2, step 3: behind the first partial ACK
+
+  // SACKs that bring nothing while the list is long: so many are looked at, and one more each tick.
+  uint8_t sack_credit = kSackCredit;
+  uint8_t sack_credit_tick = 0;
 
   CongestionFlight congestion;
 };

@@ -24,6 +24,7 @@
 #include "tcp/retransmit_timer.h"
 #include "tcp/scoreboard.h"
 #include "tcp/seq.h"
+#include "tcp/undo.h"
 
 namespace sluice::tcp {
 namespace {
@@ -32,9 +33,25 @@ using abi::Counter;
 
 constexpr uint8_t kEct0 = 2;  // RFC 3168 5
 
+// cwnd holds something back.
+void note_full(Tcb& tcb) {
+  tcb.in_flight->full_end = tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
+}
+
+// Something new has left: how much of cwnd is used.
+void note_use(Tcb& tcb) {
+  const uint64_t pipe = pipe_bytes(tcb);
+  const Congestion& congestion = tcb.congestion;
+  if (pipe + effective_mss(tcb) > congestion.cwnd_bytes) {
+    note_full(tcb);
+  } else if (congestion.slow_start() && pipe > congestion.cwnd_bytes / 2) {
+    tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
+  }
+}
+
 // The next lost record, or as much of it as the pipe has room for.
 bool build_retransmission(const Stack& stack, Tcb& tcb, net::Segment& segment, Micros now) {
-  InFlight& flight = *tcb.in_flight;
+  const InFlight& flight = *tcb.in_flight;
   if (flight.frto_new_data) return false;
   const uint32_t index = next_lost_record(stack, tcb);
   if (index == kNoRecord) return false;
@@ -52,7 +69,7 @@ bool build_retransmission(const Stack& stack, Tcb& tcb, net::Segment& segment, M
     const uint32_t cwnd = tcb.congestion.cwnd_bytes;
     const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
     if (room < std::max(std::min(length, mss), 1U)) {
-      flight.cwnd_limited_end = tcb.snd_nxt;
+      note_full(tcb);
       return false;
     }
     if (length > room) length = room - room % mss;
@@ -83,7 +100,7 @@ uint32_t sendable_bytes(Tcb& tcb, uint32_t limit) {
   const uint32_t room = cwnd > pipe ? cwnd - pipe : 0;
   const uint32_t mss = effective_mss(tcb);
   if (room < std::min({available, usable, mss}) && tcb.in_flight != nullptr) {
-    tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
+    note_full(tcb);
   }
   uint32_t length = std::min({available, usable, room, limit});
   if (length < available && length > mss) length -= length % mss;
@@ -209,11 +226,7 @@ void note_data(Stack& stack, Tcb& tcb, const net::Segment& segment, Micros now) 
   note_sequence(stack, tcb, segment, now);
   advance_cursor(stack, tcb.send, tcb.cursor, segment.payload.length);
   tcb.snd_nxt += length;
-  const Congestion& congestion = tcb.congestion;
-  if (tcb.in_flight != nullptr && congestion.slow_start() &&
-      pipe_bytes(tcb) > congestion.cwnd_bytes / 2) {
-    tcb.in_flight->cwnd_limited_end = tcb.snd_nxt;
-  }
+  if (tcb.in_flight != nullptr) note_use(tcb);
   if ((segment.flags & net::kCwr) != 0) tcb.ecn_cwr = false;
 }
 
@@ -224,6 +237,7 @@ void note_retransmission(Stack& stack, Tcb& tcb, const net::Segment& segment, ui
   if (index == flight.first && !flight.timer_stands)
     flight.rto_at = kNever;  // it runs for this one
   record_resent(stack, tcb, index, length, now);
+  remember_resent(tcb, segment.seq, length, now);
   flight.force_resend = false;
   if (tcb.phase == SendPhase::Recovery) flight.prr_out += length;
   note_sequence(stack, tcb, segment, now);

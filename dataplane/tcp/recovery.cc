@@ -42,6 +42,19 @@ void drop_acknowledged(Stack& stack, Tcb& tcb, uint32_t acked_bytes, uint32_t se
   }
 }
 
+// Markers that a flight has left behind stay in reach of sequence arithmetic: after 2 GiB without a
+// loss they would lie in front of snd_una.
+void keep_markers_near(Tcb& tcb) {
+  constexpr uint32_t kReach = 1U << 29;  // an ACK moves snd_una by 2^30 at most
+  InFlight& flight = *tcb.in_flight;
+  const uint32_t oldest = tcb.snd_una - kReach;
+  for (uint32_t* marker :
+       {&flight.reduced_until, &flight.recover, &flight.cwnd_limited_end, &flight.full_end}) {
+    if (seq_less(*marker, oldest)) *marker = oldest;
+  }
+  if (seq_less(flight.resent_from, oldest)) flight.can_undo = false;
+}
+
 // snd_una moves. Returns whether our FIN was covered.
 bool advance(Stack& stack, Tcb& tcb, uint32_t ack, const AckClock& clock, AckNews& news,
              InputResult& result) {
@@ -56,7 +69,10 @@ bool advance(Stack& stack, Tcb& tcb, uint32_t ack, const AckClock& clock, AckNew
   drop_acknowledged(stack, tcb, acked_bytes, sent_bytes);
   tcb.snd_una = ack;
   if (seq_less(tcb.snd_nxt, ack)) tcb.snd_nxt = ack;
-  if (tcb.in_flight != nullptr) align_first_record(stack, tcb);
+  if (tcb.in_flight != nullptr) {
+    align_first_record(stack, tcb);
+    keep_markers_near(tcb);
+  }
   if (fin_acked) tcb.fin_queued = false;
   result.writable = result.writable || acked_bytes != 0;
   tcb.persist = false;
@@ -123,12 +139,19 @@ void grow(Stack& stack, Tcb& tcb, const AckNews& news, uint32_t prior_flight, Mi
                                   sample);
 }
 
+// What was in use of the window when a loss is found. Several ACKs may come before anything is sent
+// again: what they acknowledged has left a full window, which there is enough to fill with.
+uint32_t used_window_bytes(const Tcb& tcb, uint32_t flight_bytes) {
+  const bool full = has_unsent(tcb) && seq_less(tcb.snd_una, tcb.in_flight->full_end);
+  return full ? std::max(flight_bytes, tcb.congestion.cwnd_bytes) : flight_bytes;
+}
+
 // ssthresh falls, once for each window of data. `flight_bytes` as CongestionOps::on_loss has it.
 void reduce(Stack& stack, Tcb& tcb, uint32_t flight_bytes, Micros now) {
   InFlight& flight = *tcb.in_flight;
   if (seq_less(tcb.snd_una, flight.reduced_until)) return;
-  stack.config.congestion->on_loss(tcb.congestion, flight.congestion, flight_bytes,
-                                   effective_mss(tcb), now);
+  stack.config.congestion->on_loss(tcb.congestion, flight.congestion,
+                                   used_window_bytes(tcb, flight_bytes), effective_mss(tcb), now);
   flight.reduced_until = tcb.snd_nxt;
   tcb.ecn_cwr = tcb.ecn;  // RFC 3168 6.1.2
 }
@@ -169,12 +192,14 @@ void proportional_rate(Tcb& tcb, const AckNews& news, uint32_t newly_lost) {
 void enter_recovery(Stack& stack, Tcb& tcb, uint32_t flight_bytes, Micros now) {
   InFlight& flight = *tcb.in_flight;
   path_on_loss(tcb, now);
-  remember_windows(tcb);
+  remember_windows(stack, tcb);
+  const uint32_t unreplaced_bytes = used_window_bytes(tcb, flight_bytes) - flight_bytes;
   reduce(stack, tcb, flight_bytes, now);
   tcb.phase = SendPhase::Recovery;
   flight.recover = tcb.snd_nxt;
-  flight.recover_flight = std::max(tcb.flight_bytes(), 1U);
-  flight.prr_delivered = flight.prr_out = 0;
+  flight.recover_flight = std::max(tcb.flight_bytes() + unreplaced_bytes, 1U);
+  flight.prr_delivered = unreplaced_bytes;  // and not yet sent again for
+  flight.prr_out = 0;
   flight.force_resend = true;
   flight.probe_sent = false;
   flight.probe_at = kNever;
@@ -182,8 +207,10 @@ void enter_recovery(Stack& stack, Tcb& tcb, uint32_t flight_bytes, Micros now) {
 }
 
 uint32_t detect_loss(Stack& stack, Tcb& tcb, const AckNews& news, Micros now) {
-  return tcb.sack_permitted ? rack_detect_loss(stack, tcb, now)
-                            : newreno_detect_loss(stack, tcb, news);
+  if (!tcb.sack_permitted) return newreno_detect_loss(stack, tcb, news);
+  // An ACK that has delivered nothing does not make anything late; the timer does.
+  const bool due = tcb.in_flight->reorder_at <= now;
+  return news.delivered_bytes != 0 || due ? rack_detect_loss(stack, tcb, now) : 0;
 }
 
 // ---- The phases
@@ -329,7 +356,7 @@ void enter_loss(Stack& stack, Tcb& tcb, Micros now) {
   InFlight& flight = *tcb.in_flight;
   flight.frto = tcb.phase == SendPhase::Open;  // RFC 5682 2.1, 3.1, step 1
   flight.frto_new_data = flight.timer_stands = false;
-  if (tcb.phase == SendPhase::Open) remember_windows(tcb);
+  if (tcb.phase == SendPhase::Open) remember_windows(stack, tcb);
   // RFC 5681 3.1: repeats leave ssthresh alone. In a fast recovery it is a retransmission that was
   // lost, and ssthresh falls twice (4.3).
   ops.on_timeout(tcb.congestion, flight.congestion, tcb.flight_bytes(), mss,

@@ -38,7 +38,8 @@ void begin_flight(Stack& stack, Tcb& tcb) {
   SLUICE_ASSERT(index != kNoRecord);
   tcb.in_flight = &stack.pools.in_flight[index];
   InFlight& flight = *tcb.in_flight;
-  flight.highest_sacked = flight.cwnd_limited_end = flight.reduced_until = tcb.snd_una;
+  flight.highest_sacked = flight.reduced_until = tcb.snd_una;
+  flight.full_end = flight.cwnd_limited_end = tcb.snd_una;
   flight.recover = tcb.snd_una - 1;
   flight.probe_end = tcb.snd_una;
   flight.probe_sent = flight.probe_retransmission = tcb.probe_undecided;
@@ -61,9 +62,17 @@ void end_flight(Stack& stack, Tcb& tcb) {
   tcb.phase = SendPhase::Open;
 }
 
+// A few records are kept for every flight that there can be, and of what is left beyond them a
+// flight gets an eighth: however many connections never acknowledge, the others go on.
+uint32_t record_limit(const Stack& stack) {
+  const uint32_t reserve = kMinRecords * stack.pools.in_flight.capacity();
+  const uint32_t free = stack.pools.records.free_count();
+  return std::clamp(free > reserve ? (free - reserve) / 8 : 0, kMinRecords, kMaxRecords);
+}
+
 bool can_record(const Stack& stack, const Tcb& tcb) {
   const InFlight& flight = *tcb.in_flight;
-  if (flight.records < kMaxRecords && stack.pools.records.free_count() != 0) return true;
+  if (flight.records < record_limit(stack) && stack.pools.records.free_count() != 0) return true;
   if (flight.last == kNoRecord) return false;
   const SentRecord& last = stack.pools.records[flight.last];
   return !last.sacked && !last.lost;
@@ -73,7 +82,7 @@ void record_sent(Stack& stack, Tcb& tcb, const SendCursor& cursor, bool again, M
   Pool<SentRecord>& records = stack.pools.records;
   InFlight& flight = *tcb.in_flight;
   uint32_t index = kNoRecord;
-  if (flight.records < kMaxRecords) index = records.take();
+  if (flight.records < record_limit(stack)) index = records.take();
   if (index == kNoRecord) {  // joined: as if all of it had been sent just now
     SLUICE_ASSERT(flight.last != kNoRecord);
     records[flight.last].sent_us = low(now);
@@ -95,7 +104,7 @@ uint32_t split_record(Stack& stack, Tcb& tcb, uint32_t index, uint32_t seq) {
   Pool<SentRecord>& records = stack.pools.records;
   InFlight& flight = *tcb.in_flight;
   SLUICE_ASSERT(seq_less(records[index].seq, seq));
-  if (flight.records >= 2 * kMaxRecords) return index;
+  if (flight.records >= record_limit(stack)) return index;
   const uint32_t tail = records.take();
   if (tail == kNoRecord) return index;
   ++flight.records;
@@ -125,11 +134,6 @@ void record_resent(Stack& stack, Tcb& tcb, uint32_t index, uint32_t length, Micr
   record.retransmitted = 1;
   record.sent_us = low(now);
   if (flight.next_lost == index) flight.next_lost = record.next;
-  if (!flight.resent_any) {
-    flight.resent_any = true;
-    flight.resent_clock = timestamp_clock(now);
-  }
-  ++flight.undo_retransmissions;
 }
 
 uint32_t record_end(const Stack& stack, const Tcb& tcb, const SentRecord& record) {

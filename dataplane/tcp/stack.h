@@ -23,7 +23,7 @@ inline Micros since(Millis32 then, Micros now) {
 }
 
 struct CongestionOps;
-struct Pools;                         // pools.h
+struct Pools;                       // pools.h
 extern const CongestionOps kCubic;  // congestion.h
 
 // How scarce the memory is that all connections of a worker share. Windows shrink before anything

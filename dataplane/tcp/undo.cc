@@ -12,7 +12,9 @@
 //            and nothing new: they were on their way (RFC 5682 2.1, with SACK 3.1)
 //
 // D-SACKs are counted in packets against the retransmissions of this recovery, a tail loss probe's
-// included that went before it; they lie between snd_una at its beginning and `recover`.
+// included that went before it, and only within the range of those: a network that doubles packets
+// causes others. The timestamp to compare with is the first retransmission's of all that is in
+// flight: one of an earlier recovery may be acknowledged only now.
 #include "tcp/undo.h"
 
 #include <algorithm>
@@ -24,14 +26,24 @@
 namespace sluice::tcp {
 namespace {
 
+uint32_t packets(const Tcb& tcb, uint32_t bytes) {
+  const uint32_t mss = effective_mss(tcb);
+  return (bytes + mss - 1) / mss;
+}
+
 void count_dsack(Tcb& tcb, const AckNews& news) {
   InFlight& flight = *tcb.in_flight;
-  if (seq_less(news.twice.start, flight.undo_from) || seq_less(flight.recover, news.twice.end)) {
-    return;
+  const net::SackBlock& twice = news.twice;
+  if (seq_less(twice.start, flight.resent_from) || seq_less(flight.resent_to, twice.end)) return;
+  flight.undo_retransmissions -=
+      std::min(flight.undo_retransmissions, packets(tcb, twice.end - twice.start));
+}
+
+bool has_retransmission(const Stack& stack, const InFlight& flight) {
+  for (uint32_t index = flight.first; index != kNoRecord; index = stack.pools.records[index].next) {
+    if (stack.pools.records[index].retransmitted && !stack.pools.records[index].sacked) return true;
   }
-  const uint32_t mss = effective_mss(tcb);
-  const uint32_t segments = (news.twice.end - news.twice.start + mss - 1) / mss;
-  flight.undo_retransmissions -= std::min(flight.undo_retransmissions, segments);
+  return false;
 }
 
 // Returns whether the timeout was spurious.
@@ -59,14 +71,29 @@ bool forward_rto(Tcb& tcb, const AckNews& news, bool duplicate) {
 
 }  // namespace
 
-void remember_windows(Tcb& tcb) {
+void remember_windows(const Stack& stack, Tcb& tcb) {
   InFlight& flight = *tcb.in_flight;
   flight.before = tcb.congestion;
   flight.before_flight = flight.congestion;
-  flight.undo_from = tcb.snd_una;
-  flight.undo_retransmissions = flight.probe_sent && flight.probe_retransmission ? 1 : 0;
+  const bool probe = flight.probe_sent && flight.probe_retransmission;
+  flight.undo_retransmissions = probe ? 1 : 0;
+  flight.resent_to = probe ? flight.probe_end : tcb.snd_una;
+  flight.resent_from = probe ? flight.probe_end - effective_mss(tcb) : tcb.snd_una;
   flight.resent_any = false;
+  if (!has_retransmission(stack, flight)) flight.resent_clock_valid = false;
   flight.can_undo = true;
+}
+
+void remember_resent(Tcb& tcb, uint32_t seq, uint32_t length, Micros now) {
+  InFlight& flight = *tcb.in_flight;
+  const bool first = flight.resent_from == flight.resent_to;
+  flight.resent_from = first ? seq : seq_min(flight.resent_from, seq);
+  flight.resent_to = first ? seq + length : seq_max(flight.resent_to, seq + length);
+  flight.undo_retransmissions += packets(tcb, length);
+  flight.resent_any = true;
+  if (flight.resent_clock_valid) return;
+  flight.resent_clock_valid = true;
+  flight.resent_clock = timestamp_clock(now);
 }
 
 bool undo_reduction(Stack& stack, Tcb& tcb, const AckClock& clock, const AckNews& news,
@@ -75,8 +102,8 @@ bool undo_reduction(Stack& stack, Tcb& tcb, const AckClock& clock, const AckNews
   if (!flight.can_undo) return false;
   if (news.dsack) count_dsack(tcb, news);
   const bool recovering = tcb.phase != SendPhase::Open;
-  const bool eifel = recovering && clock.has_echo && flight.resent_any && news.advanced &&
-                     news.retransmitted_acked && seq_less(clock.echo_ms, flight.resent_clock);
+  const bool eifel = recovering && clock.has_echo && flight.resent_any &&
+                     news.first_retransmitted && seq_less(clock.echo_ms, flight.resent_clock);
   const bool all_dsacked = news.dsack && flight.resent_any && flight.undo_retransmissions == 0;
   const bool originals = forward_rto(tcb, news, duplicate);
   if (!eifel && !all_dsacked && !originals) return false;

@@ -7,7 +7,9 @@
 namespace sluice::tcp {
 
 // A recovery begins: what the windows are before its reduction.
-void remember_windows(Tcb& tcb);
+void remember_windows(const Stack& stack, Tcb& tcb);
+// Something was sent again.
+void remember_resent(Tcb& tcb, uint32_t seq, uint32_t length, Micros now);
 // An ACK has come; `duplicate` as RFC 5681 2 or RFC 6675 2 define it. Returns whether the reduction
 // was needless: everything is as before it then.
 bool undo_reduction(Stack& stack, Tcb& tcb, const AckClock& clock, const AckNews& news,

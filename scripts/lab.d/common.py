@@ -19,9 +19,16 @@ BACKEND_ADDRESS = "10.99.2.2"
 CLIENT_ADDRESS6 = "fd00:99:1::2"
 SERVICE_ADDRESS6 = "fd00:99:1::10"
 BACKEND_ADDRESS6 = "fd00:99:2::2"
+SLUICE_BACKEND_ADDRESS = "10.99.2.10"  # from where Sluice speaks to the backend
+SLUICE_BACKEND_ADDRESS6 = "fd00:99:2::10"
 DIRECT_ADDRESSES = {"client": "10.99.3.2", "backend": "10.99.3.3"}  # the way around Sluice
+# With a router between client and Sluice: its ends, and where the client is then.
+ROUTER_ADDRESS, ROUTER_ADDRESS6 = "10.99.1.1", "fd00:99:1::1"
+ROUTER_FAR_ADDRESS, ROUTER_FAR_ADDRESS6 = "10.99.4.1", "fd00:99:4::1"
+ROUTED_CLIENT_ADDRESS, ROUTED_CLIENT_ADDRESS6 = "10.99.4.2", "fd00:99:4::2"
 HTTP_PORT, H2C_PORT, ECHO_PORT = 8080, 8081, 7
 DEFAULT_MTU = 1500
+MIN_MTU = 1280  # RFC 8200 5
 PLACES = ("client", "backend", "direct")  # where an impairment port can stand
 
 

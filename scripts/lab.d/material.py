@@ -11,14 +11,21 @@ import random
 
 from common import (
     BACKEND_ADDRESS,
+    BACKEND_ADDRESS6,
     CLIENT_ADDRESS,
+    CLIENT_ADDRESS6,
     ECHO_PORT,
     GENERATED_CONFIG,
     H2C_PORT,
     HTTP_PORT,
     LAB,
     PUT,
+    ROUTER_ADDRESS,
+    ROUTER_ADDRESS6,
     SERVICE_ADDRESS,
+    SERVICE_ADDRESS6,
+    SLUICE_BACKEND_ADDRESS,
+    SLUICE_BACKEND_ADDRESS6,
     TEMPLATES,
     WWW,
     run,
@@ -37,8 +44,16 @@ CERTIFICATES = {  # file name: (key type, names)
     "dual-ecdsa": (ECDSA, ["dual.sluice.test"]),
     "wild": (ECDSA, ["*.wild.sluice.test"]),
     "echo": (ECDSA, ["echo.sluice.test"]),
+    "six": (ECDSA, ["six.sluice.test"]),
 }
-FILES = {"0": 0, "1k": 1 << 10, "64k": 64 << 10, "1m": 1 << 20, "100m": 100 << 20}
+FILES = {
+    "0": 0,
+    "1k": 1 << 10,
+    "64k": 64 << 10,
+    "1m": 1 << 20,
+    "10m": 10 << 20,
+    "100m": 100 << 20,
+}
 
 
 def still_valid(path):
@@ -154,13 +169,18 @@ def processors():
     return usable[0], usable[-1]
 
 
-def fill_in(template, target, mtu):
+def fill_in(template, target, mtu, routed):
     main, worker = processors()
     values = {
         "LAB": LAB,
         "BACKEND": BACKEND_ADDRESS,
+        "BACKEND6": BACKEND_ADDRESS6,
         "SERVICE": SERVICE_ADDRESS,
-        "CLIENT": CLIENT_ADDRESS,
+        "SERVICE6": SERVICE_ADDRESS6,
+        "OWN": SLUICE_BACKEND_ADDRESS,
+        "OWN6": SLUICE_BACKEND_ADDRESS6,
+        "GATEWAY": ROUTER_ADDRESS if routed else CLIENT_ADDRESS,
+        "GATEWAY6": ROUTER_ADDRESS6 if routed else CLIENT_ADDRESS6,
         "MTU": mtu,
         "HTTP_PORT": HTTP_PORT,
         "H2C_PORT": H2C_PORT,
@@ -176,8 +196,8 @@ def fill_in(template, target, mtu):
     target.write_text(text)
 
 
-def make_configurations(mtu):
+def make_configurations(mtu, routed):
     for folder in (LAB / "nginx", PUT):
         folder.mkdir(parents=True, exist_ok=True)
-    fill_in("nginx.conf.in", LAB / "nginx.conf", mtu)
-    fill_in("sluice.toml.in", GENERATED_CONFIG, mtu)
+    fill_in("nginx.conf.in", LAB / "nginx.conf", mtu, routed)
+    fill_in("sluice.toml.in", GENERATED_CONFIG, mtu, routed)

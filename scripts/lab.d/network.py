@@ -8,6 +8,11 @@ The dp- ends carry no address of the kernel: their frames belong to the dataplan
 for 10.99.1.10 and 10.99.2.10 itself. Every offload is off on both ends: a veth otherwise passes
 frames whose checksum nobody computed, and segments of 64 KiB that fit no receive buffer.
 
+With a router (`--router MTU`) the client is at 10.99.4.2 and fd00:99:4::2, and between it and Sluice
+lies a namespace that forwards, and says by ICMP what is larger than MTU, in both directions:
+
+    client eth0 <---> eth1 10.99.4.1  router  10.99.1.1 eth0 <---> dp-client
+
 An impairment port stands between two more ends, im-PLACE-a and im-PLACE-b; its "up" is from a to b:
 
     client   eth0 <---> im-client-a | im-client-b <---> dp-client
@@ -30,19 +35,36 @@ from common import (
     CLIENT_ADDRESS6,
     DIRECT_ADDRESSES,
     PLACES,
+    ROUTED_CLIENT_ADDRESS,
+    ROUTED_CLIENT_ADDRESS6,
+    ROUTER_ADDRESS,
+    ROUTER_ADDRESS6,
+    ROUTER_FAR_ADDRESS,
+    ROUTER_FAR_ADDRESS6,
     SERVICE_ADDRESS,
+    SERVICE_ADDRESS6,
     StepFailed,
     run,
 )
 
+NAMESPACES = ("client", "router", "backend")
 LINKS = {"client": ("dp-client", CLIENT_ADDRESS), "backend": ("dp-backend", BACKEND_ADDRESS)}
 ADDRESSES6 = {"client": CLIENT_ADDRESS6, "backend": BACKEND_ADDRESS6}
 OFFLOADS = ("tx", "rx", "gso", "gro", "tso", "sg", "rxvlan", "txvlan")
-HOST_NAMES = ("rsa", "ecdsa", "dual", "a.wild", "echo")
+ROUTER_ADDRESSES = (("eth0", ROUTER_ADDRESS), ("eth1", ROUTER_FAR_ADDRESS))
+OWN_ADDRESSES = {  # (interface, IPv4 address) by which a lab's namespace is known
+    "client": {
+        ("eth0", CLIENT_ADDRESS),
+        ("eth0", ROUTED_CLIENT_ADDRESS),
+        ("eth1", DIRECT_ADDRESSES["client"]),
+    },
+    "router": set(ROUTER_ADDRESSES),
+    "backend": {("eth0", BACKEND_ADDRESS), ("eth1", DIRECT_ADDRESSES["backend"])},
+}
+HOST_NAMES = ("rsa", "ecdsa", "dual", "a.wild", "echo", "six")
 HOSTS_MARK = "# written by scripts/lab"
 HUGEPAGES = 544  # 1 GiB for the dataplane in pages of 2 MiB, and some to spare
 AF_XDP = 44
-MIN_MTU6 = 1280  # RFC 8200 5
 # What most servers and clients have. It is a property of the routes: a namespace may not choose as
 # its default what the machine does not allow to everybody.
 CONGESTION_CONTROL = "cubic"
@@ -56,6 +78,10 @@ SYSCTLS = (
 )
 # 20,000 connections one after another leave that many TIME_WAIT ports in this namespace.
 CLIENT_SYSCTLS = ("net.ipv4.ip_local_port_range=2048 65535",)
+ROUTER_SYSCTLS = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+# Of IPv4 and IPv6 a client of the lab takes IPv4 unless it is told otherwise, so that a test says
+# which it means.
+ADDRESS_ORDER = "precedence ::ffff:0:0/96 100\n"
 
 
 def namespace_exists(name):
@@ -72,7 +98,7 @@ def belongs_to_lab(name):
         for address in link["addr_info"]
         if address["family"] == "inet"
     }
-    return addresses <= {("eth0", LINKS[name][1]), ("eth1", DIRECT_ADDRESSES[name])}
+    return addresses <= OWN_ADDRESSES[name]
 
 
 def impairment_ends(place):
@@ -107,36 +133,62 @@ def set_up(link, mtu, namespace=None):
 
 def make_namespace(name):
     run("ip", "netns", "add", name)
-    for setting in SYSCTLS + (CLIENT_SYSCTLS if name == "client" else ()):
+    more = {"client": CLIENT_SYSCTLS, "router": ROUTER_SYSCTLS}
+    for setting in SYSCTLS + more.get(name, ()):
         run(*in_namespace(name), "sysctl", "-qw", setting)
     run("ip", "-n", name, "link", "set", "lo", "up")
 
 
-def add_address(namespace, link, address):
-    """An address and the route to its network; a route of our own for the congestion control."""
+def add_address(namespace, link, address, mtu=None):
+    """An address and the route to its network; a route of our own for the congestion control, and
+    for an MTU that is not the interface's."""
     own = ipaddress.ip_interface(address)
     family = f"-{own.version}"
     options = ["nodad"] if own.version == 6 else []
     run("ip", "-n", namespace, "addr", "add", address, "dev", link, "noprefixroute", *options)
     route = ("route", "add", own.network, "dev", link, "src", own.ip)
-    run("ip", "-n", namespace, family, *route, "congctl", CONGESTION_CONTROL)
+    smaller = ("mtu", "lock", mtu) if mtu else ()
+    run("ip", "-n", namespace, family, *route, "congctl", CONGESTION_CONTROL, *smaller)
 
 
-def make_link(name, impaired, mtu):
+def make_link(name, namespace, impaired, mtu):
     """The namespace's eth0 and its way to the dataplane's end."""
-    own_end, address = LINKS[name]
+    own_end, _ = LINKS[name]
     near, far = own_end, None
     if impaired:
         # The end on the namespace's side of the impairment port, and the one on Sluice's.
         near, far = impairment_ends(name) if name == "client" else impairment_ends(name)[::-1]
         run("ip", "link", "add", far, "type", "veth", "peer", "name", own_end)
-    run("ip", "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", name)
+    run("ip", "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     for link in filter(None, (near, far, own_end if impaired else None)):
         set_up(link, mtu)
-    set_up("eth0", mtu, name)
-    add_address(name, "eth0", f"{address}/24")
-    if mtu >= MIN_MTU6:
-        add_address(name, "eth0", f"{ADDRESSES6[name]}/64")
+    set_up("eth0", mtu, namespace)
+
+
+def add_own_addresses(name):
+    add_address(name, "eth0", f"{LINKS[name][1]}/24")
+    add_address(name, "eth0", f"{ADDRESSES6[name]}/64")
+
+
+def make_routed_client(mtu, router_mtu):
+    """The interfaces carry `mtu`, and so both ends announce it; the router forwards less, in both
+    directions."""
+    run("ip", "-n", "router", "link", "add", "eth1", "type", "veth", "peer", "name", "eth0",
+        "netns", "client")  # fmt: skip
+    for namespace, link in (("router", "eth1"), ("client", "eth0")):
+        set_up(link, mtu, namespace)
+    for link, address, address6 in (
+        ("eth0", ROUTER_ADDRESS, ROUTER_ADDRESS6),
+        ("eth1", ROUTER_FAR_ADDRESS, ROUTER_FAR_ADDRESS6),
+    ):
+        add_address("router", link, f"{address}/24", router_mtu)
+        add_address("router", link, f"{address6}/64", router_mtu)
+    add_address("client", "eth0", f"{ROUTED_CLIENT_ADDRESS}/24")
+    add_address("client", "eth0", f"{ROUTED_CLIENT_ADDRESS6}/64")
+    for gateway in (ROUTER_FAR_ADDRESS, ROUTER_FAR_ADDRESS6):
+        family = f"-{ipaddress.ip_address(gateway).version}"
+        route = ("route", "add", "default", "via", gateway, "congctl", CONGESTION_CONTROL)
+        run("ip", "-n", "client", family, *route)
 
 
 def make_direct_link(mtu):
@@ -147,16 +199,23 @@ def make_direct_link(mtu):
         add_address(name, "eth1", f"{DIRECT_ADDRESSES[name]}/24")
 
 
-def up(places, mtu):
-    for name in LINKS:
+def up(places, mtu, router_mtu):
+    for name in NAMESPACES:
         if namespace_exists(name) and not belongs_to_lab(name):
             raise StepFailed(
                 "network", f"a network namespace '{name}' exists that is not the lab's"
             )
     down()
-    for name in LINKS:
-        make_namespace(name)
-        make_link(name, name in places, mtu)
+    for name in NAMESPACES:
+        if name != "router" or router_mtu:
+            make_namespace(name)
+    make_link("client", "router" if router_mtu else "client", "client" in places, mtu)
+    make_link("backend", "backend", "backend" in places, mtu)
+    add_own_addresses("backend")
+    if router_mtu:
+        make_routed_client(mtu, router_mtu)
+    else:
+        add_own_addresses("client")
     if "direct" in places:
         make_direct_link(mtu)
     write_hosts()
@@ -164,7 +223,7 @@ def up(places, mtu):
 
 def down():
     """Removes what is there; a namespace that is not the lab's is left alone."""
-    for name in LINKS:
+    for name in NAMESPACES:
         if namespace_exists(name) and belongs_to_lab(name):
             run("ip", "netns", "del", name)
     for end in host_ends():
@@ -183,7 +242,8 @@ def detach_programs(ends):
 
 
 def write_hosts():
-    """`ip netns exec` shows this file as /etc/hosts, so that names resolve in the namespace."""
+    """`ip netns exec` shows these files as those of /etc, so that names resolve in the
+    namespace."""
     directory = pathlib.Path("/etc/netns/client")
     directory.mkdir(parents=True, exist_ok=True)
     names = " ".join(f"{name}.sluice.test" for name in HOST_NAMES)
@@ -191,8 +251,11 @@ def write_hosts():
     if hosts.exists() and HOSTS_MARK not in hosts.read_text():
         return
     hosts.write_text(
-        f"{HOSTS_MARK}; gone after 'lab down'\n127.0.0.1 localhost\n" f"{SERVICE_ADDRESS} {names}\n"
+        f"{HOSTS_MARK}; gone after 'lab down'\n127.0.0.1 localhost\n"
+        f"{SERVICE_ADDRESS} {names}\n{SERVICE_ADDRESS6} {names}\n"
     )
+    if pathlib.Path("/etc/gai.conf").exists():  # nothing can be shown where nothing is
+        (directory / "gai.conf").write_text(f"{HOSTS_MARK}\n{ADDRESS_ORDER}")
 
 
 def remove_hosts():
@@ -200,6 +263,9 @@ def remove_hosts():
     if not hosts.exists() or HOSTS_MARK not in hosts.read_text():
         return
     hosts.unlink()
+    order = hosts.parent / "gai.conf"
+    if order.exists() and HOSTS_MARK in order.read_text():
+        order.unlink()
     with contextlib.suppress(OSError):  # not empty: somebody else's files are in there
         hosts.parent.rmdir()
         hosts.parent.parent.rmdir()

@@ -13,7 +13,6 @@ import material
 import network
 import process
 from common import (
-    CLIENT_ADDRESS,
     DEFAULT_MTU,
     ECHO_PORT,
     GENERATED_CONFIG,
@@ -44,13 +43,14 @@ def state():
         return {}
 
 
-def remember(config, specs, mtu):
+def remember(config, specs, mtu, router):
     RUN.mkdir(parents=True, exist_ok=True)
     made_with = {
         "config": str(config),
         "build": str(build_directory()),
         "driver": network.driver(),
         "mtu": mtu,
+        "router": router,
         "impair": specs,
     }
     STATE.write_text(json.dumps(made_with) + "\n")
@@ -58,7 +58,7 @@ def remember(config, specs, mtu):
 
 def remember_spec(place, spec):
     have = state()
-    remember(have["config"], {**have["impair"], place: spec}, have["mtu"])
+    remember(have["config"], {**have["impair"], place: spec}, have["mtu"], have["router"])
 
 
 def specs():
@@ -215,7 +215,7 @@ def probe(config, attempts=10):
         said = result.stdout.strip()
     raise StepFailed(
         "TLS handshake",
-        f"{CLIENT_ADDRESS} -> {address}:{port} ({name}): {said}",
+        f"namespace client -> {address}:{port} ({name}): {said}",
         [LOGS / "dataplane.log", LOGS / "control.log"],
     )
 
@@ -227,7 +227,7 @@ def all_running():
 def own_namespaces():
     return [
         name
-        for name in network.LINKS
+        for name in network.NAMESPACES
         if network.namespace_exists(name) and network.belongs_to_lab(name)
     ]
 

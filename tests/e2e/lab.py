@@ -16,6 +16,7 @@ import shlex
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
 
@@ -25,10 +26,11 @@ WWW = LAB / "www"
 PUT = LAB / "put"
 CONFIG = LAB / "sluice.toml"
 CA = LAB / "ca.pem"
-SERVICE = "10.99.1.10"
+SERVICE, SERVICE6 = "10.99.1.10", "fd00:99:1::10"
 TLS_PORT, PLAIN_PORT = 443, 80
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
+TCP_INFO = 11
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,6 +136,12 @@ def counters():
     return json.loads(result.stdout)["counters"]
 
 
+def growth(before, *names):
+    """How much these counters, or all, have grown since `before`."""
+    now = counters()
+    return {name: now[name] - before[name] for name in names or now}
+
+
 # Counters that grow only when something inside is short or wrong, whatever comes from outside.
 TROUBLES = (
     "tx_no_buffer",
@@ -153,6 +161,11 @@ def troubles(before):
     """Those of them that grew since `before`."""
     now = counters()
     return {name: now[name] - before[name] for name in TROUBLES if now[name] != before[name]}
+
+
+def wait_for(before, name, least=1, seconds=5):
+    """Waits until that counter has grown by `least` since `before`."""
+    wait_until(lambda: growth(before, name)[name] >= least, seconds, f"{name} grew by {least}")
 
 
 def wait_until(condition, seconds, what):
@@ -193,21 +206,21 @@ def enter(namespace):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def tcp_socket():
-    """An unconnected TCP socket of the namespace `client`."""
+def tcp_socket(address=SERVICE):
+    """An unconnected TCP socket of the namespace `client`, of that address's family."""
     with inside("client"):
-        made = socket.socket()
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
 
-def connect(port=TLS_PORT, timeout=15, receive_buffer=None):
-    made = tcp_socket()
+def connect(port=TLS_PORT, timeout=15, receive_buffer=None, address=SERVICE):
+    made = tcp_socket(address)
     if receive_buffer:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     made.settimeout(timeout)
     try:
-        made.connect((SERVICE, port))
+        made.connect((address, port))
     except OSError:
         made.close()
         raise
@@ -224,8 +237,15 @@ def context(version=None, alpn=None):
     return made
 
 
-def tls(host="ecdsa.sluice.test", version=None, timeout=15, alpn=None, receive_buffer=None):
-    raw = connect(timeout=timeout, receive_buffer=receive_buffer)
+def tls(
+    host="ecdsa.sluice.test",
+    version=None,
+    timeout=15,
+    alpn=None,
+    receive_buffer=None,
+    address=SERVICE,
+):
+    raw = connect(timeout=timeout, receive_buffer=receive_buffer, address=address)
     try:
         return context(version, alpn).wrap_socket(raw, server_hostname=host)
     except OSError:
@@ -250,15 +270,31 @@ def body_of(answer):
     return body
 
 
-def fetch(file, host="ecdsa.sluice.test", version=None, timeout=15):
+def fetch(file, host="ecdsa.sluice.test", version=None, timeout=15, address=SERVICE):
     """GET by HTTP/1.1 over a connection of its own; the bytes of the file."""
-    with tls(host, version, timeout) as stream:
+    with tls(host, version, timeout, address=address) as stream:
         stream.sendall(request(file, host))
         return body_of(read_to_end(stream))
 
 
-def check_serves(file="1k"):
-    assert fetch(file) == (WWW / file).read_bytes()
+def check_serves(file="1k", address=SERVICE):
+    assert fetch(file, address=address) == (WWW / file).read_bytes()
+
+
+@contextlib.contextmanager
+def client_with(setting, value):
+    """A sysctl of the namespace `client` for the time of the block."""
+    before = run_client(f"sysctl -n {setting}").stdout.decode().strip()
+    assert run_client(f"sysctl -qw {setting}={value}").returncode == 0
+    try:
+        yield
+    finally:
+        assert run_client(f"sysctl -qw {setting}={before}").returncode == 0
+
+
+def received_mss(connection):
+    """The size of the segments that came, as the kernel sees it (tcpi_rcv_mss)."""
+    return struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 24), 20)[0]
 
 
 def start_client(line, **options):
@@ -272,10 +308,10 @@ def start_client(line, **options):
     )
 
 
-def run_client(line, send=b"", timeout=30):
+def run_client(line, send=b"", timeout=30, namespace="client"):
     """A client program in the namespace `client`, by its command line."""
     return subprocess.run(
-        ["ip", "netns", "exec", "client", *shlex.split(line)],
+        ["ip", "netns", "exec", namespace, *shlex.split(line)],
         input=send,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

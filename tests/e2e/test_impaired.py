@@ -19,6 +19,7 @@ CONDITIONS = {  # what is done, and the link's counters that show it
     ),
 }
 MTUS = (1500, 1400, 1280)
+FAMILIES = (("-4", "ecdsa.sluice.test"), ("-6", "six.sluice.test"))
 
 
 @pytest.fixture(scope="module", params=MTUS)
@@ -60,12 +61,13 @@ def test_100_mib_each_way(mtu, condition, tmp_path):
         lab.upload("100m", "impaired", timeout=55)
 
 
-def test_1_mib_each_way(mtu, tmp_path):
+@pytest.mark.parametrize("family, host", FAMILIES, ids=("IPv4", "IPv6"))
+def test_1_mib_each_way(mtu, family, host, tmp_path):
     hard = "loss=1%,burst=0.1%/30%,reorder=3%/500us,duplicate=3%,corrupt=1%"
     with Impaired(hard, ("lost", "lost_in_burst", "reordered", "duplicated", "corrupted")):
-        for _ in range(5):
-            lab.download("1m", tmp_path / "got")
-            lab.upload("1m", "impaired")
+        for _ in range(3):
+            lab.download("1m", tmp_path / "got", host, options=family)
+            lab.upload("1m", "impaired", host, options=family)
 
 
 def test_a_wrong_spec_changes_nothing(mtu):
@@ -84,6 +86,14 @@ def test_connections_begin_and_end(mtu):
     with Impaired(bad, ("lost", "reordered", "duplicated", "corrupted")):
         digests = asyncio.run(fetch_many(100))
     assert digests == [lab.sum_of("64k")] * 100
+
+
+@pytest.mark.heavy
+def test_10_mib_each_way_over_ipv6(mtu, tmp_path):
+    spec, shown = CONDITIONS["everything"]
+    with Impaired(spec, shown):
+        lab.download("10m", tmp_path / "got", "six.sluice.test", options="-6")
+        lab.upload("10m", "impaired", "six.sluice.test", options="-6")
 
 
 @pytest.mark.restarts("control", "dataplane")

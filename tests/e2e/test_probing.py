@@ -9,6 +9,7 @@ import pytest
 
 SCANS = {  # nmap's options: the ports it must then call open, or None where that says nothing
     "SYN": ("-sS -p 1-2000", {80, 443}),
+    "SYN over IPv6": ("-6 -sS -p 1-2000", {80, 443}),
     "ACK": ("-sA -p 1-2000", set()),
     "NULL": ("-sN -p 1-100,443", None),
     "FIN": ("-sF -p 1-100,443", None),
@@ -101,8 +102,9 @@ def undisturbed(tmp_path):
 @pytest.mark.seconds(120)
 def test_nmap(undisturbed):
     for name, (options, wanted) in SCANS.items():
+        address = lab.SERVICE6 if "IPv6" in name else lab.SERVICE
         done = lab.run_client(
-            f"nmap -n -Pn -T5 --max-retries 1 -oG - {options} {lab.SERVICE}", timeout=60
+            f"nmap -n -Pn -T5 --max-retries 1 -oG - {options} {address}", timeout=60
         )
         assert done.returncode == 0, f"{name}: {done.stderr}"
         if wanted is not None:

@@ -8,6 +8,8 @@ namespace {
 constexpr uint16_t kVlan = 0x8100;
 constexpr uint16_t kIpv4 = 0x0800;
 constexpr uint16_t kIpv6 = 0x86dd;
+constexpr size_t kTagAt = 12;  // behind the two addresses
+constexpr uint16_t kVlanMask = 0x0fff;
 constexpr size_t kIpv4Bytes = 20;
 constexpr size_t kIpv6Bytes = 40;
 constexpr uint8_t kNotEct = 0;
@@ -74,6 +76,23 @@ bool mark_congestion(std::span<uint8_t> frame) {
     }
   }
   return false;
+}
+
+void add_tag(std::vector<uint8_t>& frame, uint16_t vlan) {
+  if (frame.size() < kEthernetBytes) return;
+  frame.insert(frame.begin() + kTagAt, kVlanTagBytes, 0);
+  store16(frame, kTagAt, kVlan);
+  store16(frame, kTagAt + 2, vlan);
+}
+
+bool remove_tag(std::vector<uint8_t>& frame, uint16_t vlan) {
+  if (frame.size() < kEthernetBytes + kVlanTagBytes || load16(frame, kTagAt) != kVlan ||
+      (load16(frame, kTagAt + 2) & kVlanMask) != vlan) {
+    return false;
+  }
+  const auto tag = frame.begin() + kTagAt;
+  frame.erase(tag, tag + kVlanTagBytes);
+  return true;
 }
 
 bool flip_bit(std::span<uint8_t> frame, uint64_t choice) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace sluice::impair {
 
@@ -24,6 +25,11 @@ IpPlace find_ip(std::span<const uint8_t> frame);
 // Sets CE (RFC 3168 5) and repairs the IPv4 header's checksum. False, nothing changed: no IP
 // packet, not ECN-capable, or marked already.
 bool mark_congestion(std::span<uint8_t> frame);
+
+// The frame as it is in this VLAN: with a tag behind the addresses.
+void add_tag(std::vector<uint8_t>& frame, uint16_t vlan);
+// And back. False, nothing changed: it has no tag, or another VLAN's.
+bool remove_tag(std::vector<uint8_t>& frame, uint16_t vlan);
 
 // Flips bit `choice` modulo the number of bits of the IP packet. False: no IP packet. Other frames
 // stay whole: on a real link the Ethernet checksum guards every frame, and what is damaged all the

@@ -107,6 +107,22 @@ TEST(Frame, OneBitOfTheIpPacketIsFlipped) {
   }
 }
 
+TEST(Frame, ATagIsAddedAndRemoved) {
+  for (const Bytes& whole : {ipv4(2), ipv6(0), arp()}) {
+    Bytes frame = whole;
+    EXPECT_FALSE(remove_tag(frame, 7));
+    EXPECT_EQ(frame, whole);
+    add_tag(frame, 7);
+    EXPECT_EQ(frame.size(), whole.size() + kVlanTagBytes);
+    EXPECT_FALSE(remove_tag(frame, 8));
+    EXPECT_TRUE(remove_tag(frame, 7));
+    EXPECT_EQ(frame, whole);
+  }
+  Bytes tagged = ipv4(2);
+  add_tag(tagged, 5);
+  EXPECT_EQ(tagged, ipv4(2, true));
+}
+
 TEST(Frame, OtherFramesStayAsTheyAre) {
   Bytes short_ip = ipv4(2);
   short_ip.resize(14 + 19);

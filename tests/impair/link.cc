@@ -1,6 +1,7 @@
 // One direction of the link.
 //
-// What happens to a frame, in this order: it is lost (inside or outside of a burst); a bit of it is
+// What happens to a frame, in this order: it is lost (inside or outside of a burst); it gets or loses
+// its VLAN tag; a bit of it is
 // flipped; it is doubled; it waits for the rate, in a queue that drops what exceeds it and marks
 // above a threshold; it is under way for delay + jitter, and for more when it is to be overtaken.
 // Jitter keeps the order - it stands for queues elsewhere - so that `reorder` alone says how much
@@ -30,6 +31,7 @@ void Link::change(const LinkSettings& settings) {
   number_ = 0;
   in_burst_ = false;
   busy_until_ = 0;
+  counters_.queue_peak_bytes = 0;
 }
 
 void Link::put(std::span<const uint8_t> frame, Nanos now) {
@@ -42,6 +44,11 @@ void Link::put(std::span<const uint8_t> frame, Nanos now) {
     return;
   }
   const uint32_t slot = store(frame);
+  if (!change_tag(store_[slot])) {
+    ++counters_.foreign;
+    free_.push_back(slot);
+    return;
+  }
   if (dice_.chance(settings_.corrupt, Throw::Corrupt, number_) &&
       flip_bit(store_[slot], dice_.bits(Throw::CorruptBit, number_))) {
     ++counters_.corrupted;
@@ -62,6 +69,14 @@ bool Link::lost() {
   if (!dice_.chance(chance, Throw::Loss, number_)) return false;
   ++counters_.lost;
   if (in_burst_) ++counters_.lost_in_burst;
+  return true;
+}
+
+// The first port's side is untagged.
+bool Link::change_tag(std::vector<uint8_t>& frame) {
+  if (settings_.vlan == 0) return true;
+  if (direction_ == kDown) return remove_tag(frame, settings_.vlan);
+  add_tag(frame, settings_.vlan);
   return true;
 }
 

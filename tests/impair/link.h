@@ -12,6 +12,7 @@
 namespace sluice::impair {
 
 inline constexpr Nanos kNever = UINT64_MAX;
+inline constexpr uint32_t kUp = 0, kDown = 1;         // first port to second, and back
 inline constexpr uint32_t kMaxFrames = 65'536;  // on their way at a time, in each direction
 
 struct LinkCounters {
@@ -21,13 +22,14 @@ struct LinkCounters {
   uint64_t lost_in_burst = 0;  // of these, in bursts
   uint64_t queue_dropped = 0;  // the queue had no room
   uint64_t crowded = 0;        // kMaxFrames were on their way
+  uint64_t foreign = 0;        // came from the tagged side without its tag
   uint64_t duplicated = 0, reordered = 0, corrupted = 0, marked = 0;
-  uint64_t queue_peak_bytes = 0;
+  uint64_t queue_peak_bytes = 0;  // since the last change
 };
 
 class Link {
  public:
-  // `direction` makes the dice of two links with the same seed different.
+  // `direction` is kUp or kDown; it makes the dice of two links with the same seed different.
   Link(const LinkSettings& settings, uint32_t direction);
 
   // Another behaviour from the next frame on, with the dice thrown as from the first one; frames
@@ -55,6 +57,7 @@ class Link {
     }
   };
   bool lost();
+  bool change_tag(std::vector<uint8_t>& frame);
   void send(uint32_t slot, uint32_t copy, Nanos now);
   Nanos jitter(Nanos now) const;
   bool pass_queue(std::span<uint8_t> frame, Nanos now, Nanos& leaves);

@@ -55,6 +55,20 @@ std::vector<Arrival> pass(Link& link, uint32_t count, Nanos gap, size_t bytes = 
   return drain(link);
 }
 
+TEST(Link, TheSecondPortsSideIsTagged) {
+  Link up(settings_of("vlan=7"), kUp), down(settings_of("vlan=7"), kDown);
+  up.put(numbered(1), 0);
+  const auto tagged = drain(up);
+  ASSERT_EQ(tagged.size(), 1U);
+  EXPECT_EQ(tagged[0].frame.size(), 104U);
+  down.put(tagged[0].frame, 0);
+  down.put(numbered(2), 0);
+  const auto untagged = drain(down);
+  ASSERT_EQ(untagged.size(), 1U);
+  EXPECT_EQ(untagged[0].frame, numbered(1));
+  EXPECT_EQ(down.counters().foreign, 1U);
+}
+
 TEST(Link, AWireChangesNothing) {
   Link link(settings_of("none"), 0);
   const auto arrivals = pass(link, 1'000, kMicro);

@@ -96,6 +96,7 @@ nlohmann::json to_json(const Direction& direction) {
           {"lost_in_burst", counters.lost_in_burst},
           {"queue_dropped", counters.queue_dropped},
           {"crowded", counters.crowded},
+          {"foreign", counters.foreign},
           {"duplicated", counters.duplicated},
           {"reordered", counters.reordered},
           {"corrupted", counters.corrupted},
@@ -206,8 +207,8 @@ int run(int argc, char** argv) {
   if (first == nullptr) return fail(error);
   const auto second = Port::open(options.eal.devices[1], error);
   if (second == nullptr) return fail(error);
-  Direction up = {"up", first.get(), second.get(), Link(spec->up, 0)};
-  Direction down = {"down", second.get(), first.get(), Link(spec->down, 1)};
+  Direction up = {"up", first.get(), second.get(), Link(spec->up, kUp)};
+  Direction down = {"down", second.get(), first.get(), Link(spec->down, kDown)};
   std::fprintf(stderr, "sluice-impair: forwarding\n");
   forward(options, up, down);
   report(up, down);

@@ -121,6 +121,13 @@ Error read_mark(std::string_view text, LinkSettings& out) {
   return read_size(text, out.mark_bytes);
 }
 
+Error read_vlan(std::string_view text, LinkSettings& out) {
+  double value = 0;
+  const Error error = read_number(text, kPlain, kMaxVlan, value);
+  if (error.empty()) out.vlan = static_cast<uint16_t>(value);
+  return error.empty() ? error : error + "; at most 4094";
+}
+
 Error read_seed(std::string_view text, LinkSettings& out) {
   double value = 0;
   const Error error = read_number(text, kPlain, 0x1p53, value);
@@ -133,7 +140,7 @@ struct Key {
   Error (*read)(std::string_view text, LinkSettings& out);
 };
 
-constexpr std::array<Key, 11> kKeys = {{{"delay", read_delay},
+constexpr std::array<Key, 12> kKeys = {{{"delay", read_delay},
                                         {"jitter", read_jitter},
                                         {"loss", read_loss},
                                         {"burst", read_burst},
@@ -143,6 +150,7 @@ constexpr std::array<Key, 11> kKeys = {{{"delay", read_delay},
                                         {"rate", read_rate},
                                         {"queue", read_queue},
                                         {"mark", read_mark},
+                                        {"vlan", read_vlan},
                                         {"seed", read_seed}}};
 
 enum class Scope : uint8_t { Both, Up, Down };

@@ -8,7 +8,7 @@ namespace {
 TEST(Spec, EveryKeyIsRead) {
   const auto spec = parse_spec(
       "delay=10ms,jitter=1.5ms,loss=1%,burst=0.5%/25%/80%,reorder=2%/500us,duplicate=0.5%,"
-      "corrupt=0.1%,rate=1gbit,queue=512k,mark=64k,seed=7");
+      "corrupt=0.1%,rate=1gbit,queue=512k,mark=64k,vlan=4094,seed=7");
   ASSERT_TRUE(spec) << spec.error();
   LinkSettings wanted;
   wanted.delay = 10'000'000;
@@ -24,6 +24,7 @@ TEST(Spec, EveryKeyIsRead) {
   wanted.rate_bits = 1'000'000'000;
   wanted.queue_bytes = 512 << 10;
   wanted.mark_bytes = 64 << 10;
+  wanted.vlan = 4094;
   wanted.seed = 7;
   EXPECT_EQ(spec->up, wanted);
   EXPECT_EQ(spec->down, wanted);
@@ -81,6 +82,7 @@ TEST(Spec, WhatIsWrongIsSaid) {
       {"queue=64k", "queue: there is no queue without a rate"},
       {"up.rate=1mbit,mark=64k", "mark: there is no queue without a rate"},
       {"rate=1mbit,queue=65m", "queue: '65m' is out of range; at most 64m"},
+      {"vlan=4095", "vlan: '4095' is out of range; at most 4094"},
       {"seed=x", "seed: 'x' is not a number with a unit (no unit)"},
   };
   for (const Wrong& row : rows) {

@@ -82,8 +82,8 @@ Dumbbell::Dumbbell(const DumbbellSettings& settings)
     transfer.settings = &settings.transfers[i];
     const auto seed = static_cast<uint8_t>(settings.seed * 16 + 2 * i);
     const tcp::TcpConfig config = config_of(settings, transfer.settings->congestion);
-    transfer.sender = std::make_unique<Host>(config, 16'384, seed);
-    transfer.receiver = std::make_unique<Host>(config, 16'384, static_cast<uint8_t>(seed + 1));
+    transfer.sender = std::make_unique<Host>(config, 262'144, seed);
+    transfer.receiver = std::make_unique<Host>(config, 262'144, static_cast<uint8_t>(seed + 1));
     transfer.listener = std::make_unique<tcp::Listener>(transfer.receiver->config,
                                                         transfer.receiver->stack.secrets);
   }

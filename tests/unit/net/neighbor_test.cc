@@ -228,6 +228,34 @@ TEST_F(NeighborTest, InventedNeighborsNeverPushOutWhatWeUse) {
   EXPECT_LE(requests, kNeighborRequestBurst + kNeighborRequestsPerSecond + 1);
 }
 
+// The same flood takes all the questions that the limit allows; those who matter are asked for all
+// the same, from the first question on.
+TEST_F(NeighborTest, InventedNeighborsNeverCutUsOff) {
+  interface.addresses[0].prefix_bits = 8;
+  interface.has_gateway = true;
+  interface.gateway = ip("10.99.1.1");
+  uint32_t invented = 0;
+  const auto flood = [&](uint64_t us) {
+    uint64_t lost_us = 0;
+    for (const uint64_t end = now_us + us; now_us < end; now_us += 1000) {
+      for (uint32_t i = 0; i < 20; ++i) {
+        const auto address = abi::IpAddress::from_ipv4(0x0a000001U + invented++ % 0x400000);
+        table.lookup(address, now_us, mac);
+      }
+      if (!known("10.99.1.1") || !known("10.99.1.2")) lost_us += 1000;
+      table.tick(now_us);
+      while (const auto arp = sent()) {
+        if (arp->target == ip("10.99.1.1")) hear_reply("10.99.1.1", test::kPeerMac);
+        if (arp->target == ip("10.99.1.2")) hear_reply("10.99.1.2", test::kPeerMac);
+      }
+    }
+    return lost_us;
+  };
+  known("10.99.1.2");
+  hear_reply("10.99.1.2", test::kPeerMac);
+  EXPECT_LE(flood(4 * NeighborTable::kReachableUs), 1000U) << "the gateway's first question";
+}
+
 TEST_F(NeighborTest, ConflictIsNoticedAndDefendedRarely) {
   const Arp thief = {ArpOperation::Request, test::kPeerMac, Mac{}, ip("10.99.1.10"),
                      ip("10.99.1.10")};
