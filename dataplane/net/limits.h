@@ -67,6 +67,6 @@ inline constexpr uint32_t kMaxRecordObjectBytes = 65535;  // an mbuf's buffer le
 inline constexpr uint32_t kTxBatch = 128;       // packets waiting for the next flush, per port
 inline constexpr uint32_t kTxCopyBytes = 256;   // payloads up to this are copied, never attached
 inline constexpr uint32_t kTxPatience = 65536;  // flushes without progress before a packet goes
-inline constexpr uint32_t kSteerRing = 512;     // packets between one pair of workers
+inline constexpr uint32_t kSteerRing = 2048;    // packets between one pair of workers
 
 }  // namespace sluice::net

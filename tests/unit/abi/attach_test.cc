@@ -365,7 +365,7 @@ TEST_F(AttachTest, FalseDataplanesAreRefused) {
          f.reply.abi_version = 9;
          f.reply.status = 1;
        },
-       "speaks ABI version 9, this is 1"},
+       "speaks ABI version 9, this is "},
       {"no workers", [](auto& f, auto&) { f.reply.workers = 0; }, "contradicts itself"},
       {"many workers", [](auto& f, auto&) { f.reply.workers = 65; }, "contradicts itself"},
       {"endpoints", [](auto& f, auto&) { f.reply.endpoints = 4; }, "contradicts itself"},
