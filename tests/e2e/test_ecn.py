@@ -6,7 +6,7 @@ import pytest
 
 # Marks from 3 ms of queue on; the queue itself is never full. Without marks it would hold 500 KiB
 # and more: what the windows allow.
-LINK = "delay=2ms,rate=60mbit,queue=2m,mark=24k"
+LINK = "delay=2ms,rate=150mbit,queue=2m,mark=60k"
 LONGEST_QUEUE = 250 << 10  # the first slow start's
 pytestmark = pytest.mark.restarts("control", "dataplane")
 families = pytest.mark.parametrize("family", ("-4", "-6"))

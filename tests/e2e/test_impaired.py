@@ -18,7 +18,7 @@ CONDITIONS = {  # what is done, and the link's counters that show it
         ("lost", "lost_in_burst", "reordered", "duplicated", "corrupted"),
     ),
 }
-MTUS = (1500, 1400, 1280)
+MTUS = (1500, pytest.param(1400, marks=pytest.mark.heavy), 1280)
 FAMILIES = (("-4", "ecdsa.sluice.test"), ("-6", "six.sluice.test"))
 
 

@@ -6,9 +6,11 @@
 // for more when it is to be overtaken. Jitter keeps the order - it stands for queues elsewhere -
 // so that `reorder` alone says how much is reordered. A delay that keeps the order cannot fall
 // faster than time passes; thrown for each frame it would stay near its most. So it is thrown
-// anew every few multiples of itself.  Time is handed in. All that is on its way lies in one
-// priority queue by time of arrival. The queue in front of the rate is never held as a list: what
-// waits there is what the transmitter has not sent by now, busy_until_ - now.
+// anew every few multiples of itself.
+//
+// Time is handed in. All that is on its way lies in one priority queue by time of arrival. The
+// queue in front of the rate is never held as a list: what waits there is what the transmitter
+// has not sent by now, busy_until_ - now.
 #include "link.h"
 
 #include <algorithm>
