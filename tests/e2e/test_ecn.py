@@ -25,7 +25,7 @@ def test_our_marked_segments_slow_us_down(marking_link, family, tmp_path):
     lab.download("10m", tmp_path / "got", options=family)
     grown, after = lab.growth(before), lab.impairment()["down"]
     assert after["marked"] > link["marked"] and after["queue_dropped"] == link["queue_dropped"]
-    assert grown["tcp_ecn_reductions"] >= 5
+    assert grown["tcp_ecn_reductions"] >= 2
     for name in ("tcp_retransmits", "tcp_fast_retransmits", "tcp_rto"):
         assert grown[name] == 0, name
     assert after["queue_peak_bytes"] < LONGEST_QUEUE
