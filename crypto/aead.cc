@@ -1,4 +1,4 @@
-// AES-GCM over ipsec-mb, one record at a time.
+// AES-GCM and ChaCha20-Poly1305 over ipsec-mb, one record at a time.
 //
 // Job: `seal` and `open` walk the pieces of one record. At most one of them non-empty: the one-shot
 // call, whose latency is hidden better (16 KiB: 2,768 cycles against 3,444 in twelve updates).
@@ -16,6 +16,7 @@
 #include <intel-ipsec-mb.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "crypto/secret.h"
 
@@ -25,13 +26,19 @@ namespace {
 // Stands in for the null data of an empty span, which the library would refuse.
 constexpr uint8_t kNothing = 0;
 
-const gcm_key_data* library_key(const AeadKey& key) {
+// What expand() made of the key: round keys and hash keys, or ChaCha20's 32 bytes.
+const gcm_key_data* gcm_key(const AeadKey& key) {
   if (!key.ready()) std::abort();
   return static_cast<const gcm_key_data*>(key.expanded());
 }
+const void* chacha_key(const AeadKey& key) {
+  if (!key.ready()) std::abort();
+  return key.expanded();
+}
 
-gcm_context_data* library_state(uint8_t* state) {
-  return reinterpret_cast<gcm_context_data*>(state);
+gcm_context_data* gcm_state(uint8_t* state) { return reinterpret_cast<gcm_context_data*>(state); }
+chacha20_poly1305_context_data* chacha_state(uint8_t* state) {
+  return reinterpret_cast<chacha20_poly1305_context_data*>(state);
 }
 
 const uint8_t* data_of(std::span<const uint8_t> bytes) {
@@ -60,16 +67,24 @@ Extent measure(std::span<const ConstPiece> pieces) {
 void seal_once(const Provider& provider, const AeadKey& key, const uint8_t* nonce,
                std::span<const uint8_t> aad, const Extent& extent, uint8_t* out, uint8_t* tag) {
   gcm_context_data scratch;
-  const gcm_key_data* expanded = library_key(key);
-  switch (key.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_ENC(provider.manager(), expanded, &scratch, out, extent.data,
+  switch (key.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_ENC(provider.manager(), gcm_key(key), &scratch, out, extent.data,
                          extent.total_bytes, nonce, data_of(aad), aad.size(), tag, kTagLength);
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_ENC(provider.manager(), expanded, &scratch, out, extent.data,
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_ENC(provider.manager(), gcm_key(key), &scratch, out, extent.data,
                          extent.total_bytes, nonce, data_of(aad), aad.size(), tag, kTagLength);
       break;
+    case Cipher::Chacha20Poly1305: {
+      SealContext context(provider, key, Nonce(nonce, kNonceLength), aad);
+      context.update(out, extent.data, static_cast<uint32_t>(extent.total_bytes));
+      context.finish(tag);
+      return;
+    }
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
   secure_zero(&scratch, sizeof(scratch));
 }
@@ -79,18 +94,26 @@ void open_once(const Provider& provider, const AeadKey& key, const uint8_t* nonc
                std::span<const uint8_t> aad, const Extent& extent, uint8_t* out,
                uint8_t* expected_tag) {
   gcm_context_data scratch;
-  const gcm_key_data* expanded = library_key(key);
-  switch (key.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_DEC(provider.manager(), expanded, &scratch, out, extent.data,
+  switch (key.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_DEC(provider.manager(), gcm_key(key), &scratch, out, extent.data,
                          extent.total_bytes, nonce, data_of(aad), aad.size(), expected_tag,
                          kTagLength);
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_DEC(provider.manager(), expanded, &scratch, out, extent.data,
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_DEC(provider.manager(), gcm_key(key), &scratch, out, extent.data,
                          extent.total_bytes, nonce, data_of(aad), aad.size(), expected_tag,
                          kTagLength);
       break;
+    case Cipher::Chacha20Poly1305: {
+      OpenContext context(provider, key, Nonce(nonce, kNonceLength), aad);
+      context.update(out, extent.data, static_cast<uint32_t>(extent.total_bytes));
+      context.expected_tag(expected_tag);
+      return;
+    }
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
   secure_zero(&scratch, sizeof(scratch));
 }
@@ -104,24 +127,30 @@ bool tag_fits(uint8_t (&expected)[kTagLength], const uint8_t* received) {
 
 }  // namespace
 
-bool AeadKey::expand(const Provider& provider, AeadKind kind, std::span<const uint8_t> key) {
+bool AeadKey::expand(const Provider& provider, Cipher cipher, std::span<const uint8_t> key) {
   // The library's structure has tail padding or not, depending on how its header is compiled.
   static_assert(sizeof(gcm_key_data) <= sizeof(AeadKey));
   static_assert(offsetof(gcm_key_data, ghash_keys) + sizeof(gcm_key_data::ghash_keys) ==
                 kExpandedBytes);
   // First, since a shorter key would leave round keys of a longer one behind.
   wipe();
-  if (key.size() != key_length(kind)) return false;
+  if (key.size() != key_length(cipher)) return false;
   auto* expanded = reinterpret_cast<gcm_key_data*>(expanded_);
-  switch (kind) {
-    case AeadKind::Aes128Gcm:
+  switch (cipher) {
+    case Cipher::Aes128Gcm:
       IMB_AES128_GCM_PRE(provider.manager(), key.data(), expanded);
       break;
-    case AeadKind::Aes256Gcm:
+    case Cipher::Aes256Gcm:
       IMB_AES256_GCM_PRE(provider.manager(), key.data(), expanded);
       break;
+    case Cipher::Chacha20Poly1305:
+      std::memcpy(expanded_, key.data(), key.size());
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      return false;
   }
-  kind_ = kind;
+  cipher_ = cipher;
   ready_ = true;
   return true;
 }
@@ -134,18 +163,24 @@ void AeadKey::wipe() {
 AeadContext::AeadContext(const Provider& provider, const AeadKey& key, Nonce nonce,
                          std::span<const uint8_t> aad)
     : provider_(provider), key_(key) {
-  static_assert(sizeof(gcm_context_data) == kStateBytes && alignof(gcm_context_data) <= 16);
-  const gcm_key_data* expanded = library_key(key);
-  gcm_context_data* state = library_state(state_);
-  switch (key.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_INIT(provider.manager(), expanded, state, nonce.data(), data_of(aad),
-                          aad.size());
+  static_assert(sizeof(gcm_context_data) <= kStateBytes && alignof(gcm_context_data) <= 16);
+  static_assert(sizeof(chacha20_poly1305_context_data) <= kStateBytes);
+  switch (key.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_INIT(provider.manager(), gcm_key(key), gcm_state(state_), nonce.data(),
+                          data_of(aad), aad.size());
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_INIT(provider.manager(), expanded, state, nonce.data(), data_of(aad),
-                          aad.size());
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_INIT(provider.manager(), gcm_key(key), gcm_state(state_), nonce.data(),
+                          data_of(aad), aad.size());
       break;
+    case Cipher::Chacha20Poly1305:
+      IMB_CHACHA20_POLY1305_INIT(provider.manager(), chacha_key(key), chacha_state(state_),
+                                 nonce.data(), data_of(aad), aad.size());
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
 }
 
@@ -153,57 +188,89 @@ AeadContext::~AeadContext() { secure_zero(state_, sizeof(state_)); }
 
 void SealContext::update(uint8_t* out, const uint8_t* in, uint32_t length) {
   if (length == 0) return;
-  const gcm_key_data* expanded = library_key(key_);
-  gcm_context_data* state = library_state(state_);
-  switch (key_.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_ENC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+  switch (key_.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_ENC_UPDATE(provider_.manager(), gcm_key(key_), gcm_state(state_), out, in,
+                                length);
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_ENC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_ENC_UPDATE(provider_.manager(), gcm_key(key_), gcm_state(state_), out, in,
+                                length);
       break;
+    case Cipher::Chacha20Poly1305:
+      IMB_CHACHA20_POLY1305_ENC_UPDATE(provider_.manager(), chacha_key(key_), chacha_state(state_),
+                                       out, in, length);
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
 }
 
 void SealContext::finish(uint8_t* tag_out) {
-  const gcm_key_data* expanded = library_key(key_);
-  gcm_context_data* state = library_state(state_);
-  switch (key_.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_ENC_FINALIZE(provider_.manager(), expanded, state, tag_out, kTagLength);
+  switch (key_.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_ENC_FINALIZE(provider_.manager(), gcm_key(key_), gcm_state(state_), tag_out,
+                                  kTagLength);
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_ENC_FINALIZE(provider_.manager(), expanded, state, tag_out, kTagLength);
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_ENC_FINALIZE(provider_.manager(), gcm_key(key_), gcm_state(state_), tag_out,
+                                  kTagLength);
       break;
+    case Cipher::Chacha20Poly1305:
+      IMB_CHACHA20_POLY1305_ENC_FINALIZE(provider_.manager(), chacha_state(state_), tag_out,
+                                         kTagLength);
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
 }
 
 void OpenContext::update(uint8_t* out, const uint8_t* in, uint32_t length) {
   if (length == 0) return;
-  const gcm_key_data* expanded = library_key(key_);
-  gcm_context_data* state = library_state(state_);
-  switch (key_.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_DEC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+  switch (key_.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_DEC_UPDATE(provider_.manager(), gcm_key(key_), gcm_state(state_), out, in,
+                                length);
       break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_DEC_UPDATE(provider_.manager(), expanded, state, out, in, length);
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_DEC_UPDATE(provider_.manager(), gcm_key(key_), gcm_state(state_), out, in,
+                                length);
       break;
+    case Cipher::Chacha20Poly1305:
+      IMB_CHACHA20_POLY1305_DEC_UPDATE(provider_.manager(), chacha_key(key_), chacha_state(state_),
+                                       out, in, length);
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
+  }
+}
+
+void OpenContext::expected_tag(uint8_t* expected) {
+  switch (key_.cipher()) {
+    case Cipher::Aes128Gcm:
+      IMB_AES128_GCM_DEC_FINALIZE(provider_.manager(), gcm_key(key_), gcm_state(state_), expected,
+                                  kTagLength);
+      break;
+    case Cipher::Aes256Gcm:
+      IMB_AES256_GCM_DEC_FINALIZE(provider_.manager(), gcm_key(key_), gcm_state(state_), expected,
+                                  kTagLength);
+      break;
+    case Cipher::Chacha20Poly1305:
+      IMB_CHACHA20_POLY1305_DEC_FINALIZE(provider_.manager(), chacha_state(state_), expected,
+                                         kTagLength);
+      break;
+    case Cipher::Aes128Cbc:
+    case Cipher::Aes256Cbc:
+      std::abort();
   }
 }
 
 bool OpenContext::finish(const uint8_t* tag) {
   uint8_t expected[kTagLength];
-  const gcm_key_data* expanded = library_key(key_);
-  gcm_context_data* state = library_state(state_);
-  switch (key_.kind()) {
-    case AeadKind::Aes128Gcm:
-      IMB_AES128_GCM_DEC_FINALIZE(provider_.manager(), expanded, state, expected, kTagLength);
-      break;
-    case AeadKind::Aes256Gcm:
-      IMB_AES256_GCM_DEC_FINALIZE(provider_.manager(), expanded, state, expected, kTagLength);
-      break;
-  }
+  expected_tag(expected);
   return tag_fits(expected, tag);
 }
 

@@ -1,4 +1,5 @@
-// Authenticated encryption of one record whose bytes lie in several pieces.
+// Authenticated encryption of one record whose bytes lie in several pieces: AES-GCM (RFC 5288) and
+// ChaCha20-Poly1305 (RFC 8439).
 //
 // `seal` and `open` read the pieces where they are and write one contiguous output: the encryption
 // is the copy. A record that lies in one piece takes the library's one-shot call, which is faster.
@@ -23,8 +24,9 @@ struct ConstPiece {
   uint32_t length;
 };
 
-// An expanded key: round keys and the powers of the hash key. 1 KiB, rebuilt from the raw key in
-// about 320 cycles, so it can live in a cache. Wiped when it dies or is expanded again.
+// An expanded key: round keys and the powers of the hash key (of ChaCha20, the key itself). 1 KiB,
+// rebuilt from the raw key in about 320 cycles, so it can live in a cache. Wiped when it dies or is
+// expanded again.
 class alignas(64) AeadKey {
  public:
   AeadKey() = default;
@@ -32,14 +34,15 @@ class alignas(64) AeadKey {
   AeadKey& operator=(const AeadKey&) = delete;
   ~AeadKey() { wipe(); }
 
-  // False, and not ready, when `key` does not have key_length(kind) bytes.
-  [[nodiscard]] bool expand(const Provider& provider, AeadKind kind, std::span<const uint8_t> key);
+  // False, and not ready, when the cipher is no AEAD or `key` does not have key_length(cipher)
+  // bytes.
+  [[nodiscard]] bool expand(const Provider& provider, Cipher cipher, std::span<const uint8_t> key);
   void wipe();
 
   // Only a ready key may be used: with any other, seal and open abort the process, because the
   // alternative is plaintext under a key of zeros.
   [[nodiscard]] bool ready() const { return ready_; }
-  [[nodiscard]] AeadKind kind() const { return kind_; }
+  [[nodiscard]] Cipher cipher() const { return cipher_; }
   [[nodiscard]] const void* expanded() const { return expanded_; }
 
  private:
@@ -47,7 +50,7 @@ class alignas(64) AeadKey {
   static constexpr size_t kExpandedBytes = 1008;
 
   uint8_t expanded_[kExpandedBytes] = {};
-  AeadKind kind_ = AeadKind::Aes128Gcm;
+  Cipher cipher_ = Cipher::Aes128Gcm;
   bool ready_ = false;
 };
 static_assert(sizeof(AeadKey) == 1024);
@@ -74,8 +77,8 @@ class AeadContext {
   ~AeadContext();
 
  protected:
-  // The size and alignment of gcm_context_data.
-  static constexpr size_t kStateBytes = 88;
+  // Room for gcm_context_data and for chacha20_poly1305_context_data.
+  static constexpr size_t kStateBytes = 192;
 
   const Provider& provider_;
   const AeadKey& key_;
@@ -99,6 +102,8 @@ class OpenContext : public AeadContext {
   void update(uint8_t* out, const uint8_t* in, uint32_t length);
   // Compares the 16-byte tag in constant time. The last call on this object.
   [[nodiscard]] bool finish(const uint8_t* tag);
+  // What `finish` compares with, for those who wipe it afterwards. The last call on this object.
+  void expected_tag(uint8_t* tag_out);
 };
 
 }  // namespace sluice::crypto

@@ -1,76 +1,20 @@
-// Key derivation over ipsec-mb's SHA-2.
+// Key derivation.
 //
-// Job: traffic secret -> key and IV (TLS 1.3), master secret -> key block (TLS 1.2), and the next
-// generation's secret. Data flow: `digest` is the only call into the library; `hmac` is two digests
-// over a stack buffer (key block || message); HKDF and the PRF are loops around `hmac`.
+// Job: traffic secret -> key and IV (TLS 1.3), master secret -> key block (TLS 1.0 to 1.2), and the
+// next generation's secret. Data flow: HKDF and the PRFs are loops around `hmac`.
 // Limits: runs once per connection and per KeyUpdate, so that clarity goes before speed; buffers
 // are on the stack, sized by the constants in the header, and wiped before return, because each of
 // them has held a secret or something as good as one.
-#ifndef NO_COMPAT_IMB_API_053
-#define NO_COMPAT_IMB_API_053
-#endif
 #include "crypto/key_schedule.h"
 
-#include <intel-ipsec-mb.h>
-
 #include <algorithm>
+
+#include "crypto/message.h"
 
 namespace sluice::crypto {
 namespace {
 
-constexpr size_t kMaxBlockLength = 128;  // SHA-384's; SHA-256 has 64
 constexpr std::string_view kLabelPrefix = "tls13 ";
-
-constexpr size_t block_length(Hash hash) {
-  switch (hash) {
-    case Hash::Sha256:
-      return 64;
-    case Hash::Sha384:
-      return 128;
-  }
-  return 0;
-}
-
-// A bounded byte string on the stack that is built piece by piece and wiped at its end. An append
-// that does not fit makes `ok` false for good, to be looked at once.
-template <size_t Capacity>
-class Message {
- public:
-  Message() = default;
-  Message(const Message&) = delete;
-  Message& operator=(const Message&) = delete;
-  ~Message() { secure_zero(bytes_, Capacity); }
-
-  void append(Bytes bytes) {
-    if (bytes.size() > Capacity - length_) {
-      ok_ = false;
-      return;
-    }
-    if (!bytes.empty()) std::memcpy(bytes_ + length_, bytes.data(), bytes.size());
-    length_ += bytes.size();
-  }
-  void append(std::string_view text) {
-    append(Bytes{reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  }
-  void append(uint8_t byte) { append(Bytes{&byte, 1}); }
-  void append_repeated(uint8_t byte, size_t count) {
-    for (size_t i = 0; i < count; ++i) append(byte);
-  }
-  void clear() { length_ = 0; }
-
-  [[nodiscard]] bool ok() const { return ok_; }
-  [[nodiscard]] Bytes bytes() const { return {bytes_, length_}; }
-  [[nodiscard]] MutableBytes mutable_bytes() { return {bytes_, length_}; }
-
- private:
-  uint8_t bytes_[Capacity];
-  size_t length_ = 0;
-  bool ok_ = true;
-};
-
-void xor_all(MutableBytes bytes, uint8_t value) {
-  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(byte ^ value);
-}
 
 [[nodiscard]] bool refuse(MutableBytes output) {
   secure_zero(output.data(), output.size());
@@ -78,70 +22,13 @@ void xor_all(MutableBytes bytes, uint8_t value) {
 }
 
 [[nodiscard]] bool refuse(TrafficKeys& keys) {
+  keys.mac_key.wipe();
   keys.key.wipe();
   keys.iv.wipe();
   return false;
 }
 
-// RFC 2104's K: the key padded with zeros to a block, hashed first when it is longer than one.
-[[nodiscard]] bool append_key_block(const Provider& provider, Hash hash, Bytes key,
-                                    Message<kMaxBlockLength>& block) {
-  if (key.size() > block_length(hash)) {
-    HashSecret hashed;
-    if (!hashed.resize_zeroed(hash_length(hash))) return false;
-    if (!digest(provider, hash, key, hashed.mutable_span())) return false;
-    block.append(hashed.span());
-  } else {
-    block.append(key);
-  }
-  block.append_repeated(0, block_length(hash) - block.bytes().size());
-  return block.ok();
-}
-
 }  // namespace
-
-bool digest(const Provider& provider, Hash hash, Bytes message, MutableBytes output) {
-  if (output.size() != hash_length(hash)) return refuse(output);
-  // The library refuses a null pointer even with length zero.
-  static constexpr uint8_t kNothing = 0;
-  const uint8_t* data = message.empty() ? &kNothing : message.data();
-  IMB_MGR* manager = provider.manager();
-  switch (hash) {
-    case Hash::Sha256:
-      IMB_SHA256(manager, data, message.size(), output.data());
-      return true;
-    case Hash::Sha384:
-      IMB_SHA384(manager, data, message.size(), output.data());
-      return true;
-  }
-  return refuse(output);
-}
-
-bool hmac(const Provider& provider, Hash hash, Bytes key, Bytes message, MutableBytes mac) {
-  if (message.size() > kMaxHmacMessageLength || mac.size() != hash_length(hash)) return refuse(mac);
-  Message<kMaxBlockLength> key_block;
-  if (!append_key_block(provider, hash, key, key_block)) return refuse(mac);
-
-  // H(K ^ opad || H(K ^ ipad || message)). The key block is XORed in place, the second time with
-  // both pads at once, which undoes the first.
-  constexpr uint8_t kInnerPad = 0x36;
-  constexpr uint8_t kOuterPad = 0x5c;
-  HashSecret inner;
-  if (!inner.resize_zeroed(hash_length(hash))) return refuse(mac);
-  Message<kMaxBlockLength + kMaxHmacMessageLength> input;
-  xor_all(key_block.mutable_bytes(), kInnerPad);
-  input.append(key_block.bytes());
-  input.append(message);
-  if (!input.ok() || !digest(provider, hash, input.bytes(), inner.mutable_span())) {
-    return refuse(mac);
-  }
-  input.clear();
-  xor_all(key_block.mutable_bytes(), kInnerPad ^ kOuterPad);
-  input.append(key_block.bytes());
-  input.append(inner.span());
-  if (!input.ok() || !digest(provider, hash, input.bytes(), mac)) return refuse(mac);
-  return true;
-}
 
 bool hkdf_extract(const Provider& provider, Hash hash, Bytes salt, Bytes input,
                   HashSecret& pseudorandom_key) {
@@ -201,8 +88,10 @@ bool hkdf_expand_label(const Provider& provider, Hash hash, Bytes secret, std::s
 
 bool derive_traffic_keys(const Provider& provider, const Suite& suite, Bytes traffic_secret,
                          TrafficKeys& keys) {
-  if (suite.version != TlsVersion::Tls13 || traffic_secret.size() != hash_length(suite.hash) ||
-      !keys.key.resize_zeroed(suite.key_length) || !keys.iv.resize_zeroed(suite.fixed_iv_length)) {
+  static_cast<void>(refuse(keys));
+  if (!suite.is_valid_in(TlsVersion::Tls13) || traffic_secret.size() != hash_length(suite.hash) ||
+      !keys.key.resize_zeroed(suite.key_length) ||
+      !keys.iv.resize_zeroed(suite.fixed_iv_length(TlsVersion::Tls13))) {
     return refuse(keys);
   }
   if (!hkdf_expand_label(provider, suite.hash, traffic_secret, "key", {},
@@ -224,68 +113,106 @@ bool next_traffic_secret(const Provider& provider, Hash hash, Bytes current, Has
   return true;
 }
 
-bool tls12_prf(const Provider& provider, Hash hash, Bytes secret, std::string_view label,
-               Bytes seed, MutableBytes output) {
-  // RFC 5246 5: P_hash(secret, label + seed), A(0) = label + seed, A(i) = HMAC(secret, A(i-1)).
-  Message<kMaxPrfSeedLength> labelled_seed;
-  labelled_seed.append(label);
-  labelled_seed.append(seed);
+namespace {
+
+// RFC 5246 5: P_hash(secret, seed), A(0) = seed, A(i) = HMAC(secret, A(i-1)). XORed into `output`,
+// as RFC 2246 5 does with two of them.
+[[nodiscard]] bool xor_p_hash(const Provider& provider, Hash hash, Bytes secret, Bytes seed,
+                              MutableBytes output) {
   HashSecret a;
   HashSecret block;
   const size_t length = hash_length(hash);
-  if (!labelled_seed.ok() || !a.resize_zeroed(length) ||
-      !hmac(provider, hash, secret, labelled_seed.bytes(), a.mutable_span())) {
-    return refuse(output);
+  if (!a.resize_zeroed(length) || !hmac(provider, hash, secret, seed, a.mutable_span())) {
+    return false;
   }
   MutableBytes rest = output;
   while (!rest.empty()) {
     Message<kMaxHashLength + kMaxPrfSeedLength> input;
     input.append(a.span());
-    input.append(labelled_seed.bytes());
+    input.append(seed);
     if (!input.ok() || !block.resize_zeroed(length) ||
         !hmac(provider, hash, secret, input.bytes(), block.mutable_span())) {
-      return refuse(output);
+      return false;
     }
     const size_t take = std::min(rest.size(), length);
-    std::memcpy(rest.data(), block.data(), take);
+    for (size_t i = 0; i < take; ++i) rest[i] = static_cast<uint8_t>(rest[i] ^ block.data()[i]);
     rest = rest.subspan(take);
 
     HashSecret next_a;
     if (!next_a.resize_zeroed(length) ||
         !hmac(provider, hash, secret, a.span(), next_a.mutable_span())) {
-      return refuse(output);
+      return false;
     }
     a = std::move(next_a);
   }
   return true;
 }
 
-bool derive_key_block(const Provider& provider, const Suite& suite, Bytes master_secret,
-                      Bytes client_random, Bytes server_random, KeyBlock& block) {
+}  // namespace
+
+bool tls12_prf(const Provider& provider, Hash hash, Bytes secret, std::string_view label,
+               Bytes seed, MutableBytes output) {
+  Message<kMaxPrfSeedLength> labelled_seed;
+  labelled_seed.append(label);
+  labelled_seed.append(seed);
+  secure_zero(output.data(), output.size());
+  if (!labelled_seed.ok() || !xor_p_hash(provider, hash, secret, labelled_seed.bytes(), output)) {
+    return refuse(output);
+  }
+  return true;
+}
+
+bool tls10_prf(const Provider& provider, Bytes secret, std::string_view label, Bytes seed,
+               MutableBytes output) {
+  Message<kMaxPrfSeedLength> labelled_seed;
+  labelled_seed.append(label);
+  labelled_seed.append(seed);
+  secure_zero(output.data(), output.size());
+  // Each half gets half of the secret; of an odd number of bytes both get the middle one.
+  const size_t half = (secret.size() + 1) / 2;
+  if (!labelled_seed.ok() || half > block_length(Hash::Md5) ||
+      !xor_p_hash(provider, Hash::Md5, secret.first(half), labelled_seed.bytes(), output) ||
+      !xor_p_hash(provider, Hash::Sha1, secret.last(half), labelled_seed.bytes(), output)) {
+    return refuse(output);
+  }
+  return true;
+}
+
+bool derive_key_block(const Provider& provider, const Suite& suite, TlsVersion version,
+                      Bytes master_secret, Bytes client_random, Bytes server_random,
+                      KeyBlock& block) {
+  static_cast<void>(refuse(block.client_write));
+  static_cast<void>(refuse(block.server_write));
+  if (!suite.is_valid_in(version) || version == TlsVersion::Tls13 ||
+      master_secret.size() != kMasterSecretLength || client_random.size() != kRandomLength ||
+      server_random.size() != kRandomLength) {
+    return false;
+  }
+  const size_t mac = suite.mac_key_length;
   const size_t key = suite.key_length;
-  const size_t iv = suite.fixed_iv_length;
-  Secret<size_t{2} * (kMaxKeyLength + kMaxIvLength)> bytes;
+  const size_t iv = suite.fixed_iv_length(version);
+  Secret<size_t{2} * (kMaxHashLength + kMaxKeyLength + kMaxIvLength)> bytes;
   Message<2 * kRandomLength> seed;
   // RFC 5246 6.3: here, unlike in the master secret's derivation, the server's random comes first.
   seed.append(server_random);
   seed.append(client_random);
+  constexpr std::string_view kLabel = "key expansion";
+  if (!seed.ok() || !bytes.resize_zeroed(2 * (mac + key + iv))) return false;
   const bool derived =
-      suite.version == TlsVersion::Tls12 && master_secret.size() == kMasterSecretLength &&
-      client_random.size() == kRandomLength && server_random.size() == kRandomLength &&
-      bytes.resize_zeroed(2 * (key + iv)) &&
-      tls12_prf(provider, suite.hash, master_secret, "key expansion", seed.bytes(),
-                bytes.mutable_span());
-  // AEAD suites have no MAC keys, which would come first: client key, server key, client IV,
-  // server IV.
-  const Bytes all = bytes.span();
-  if (!derived || !block.client_write.key.assign(all.subspan(0, key)) ||
-      !block.server_write.key.assign(all.subspan(key, key)) ||
-      !block.client_write.iv.assign(all.subspan(2 * key, iv)) ||
-      !block.server_write.iv.assign(all.subspan(2 * key + iv, iv))) {
-    static_cast<void>(refuse(block.client_write));
-    return refuse(block.server_write);
-  }
-  return true;
+      version == TlsVersion::Tls12
+          ? tls12_prf(provider, suite.hash, master_secret, kLabel, seed.bytes(),
+                      bytes.mutable_span())
+          : tls10_prf(provider, master_secret, kLabel, seed.bytes(), bytes.mutable_span());
+  if (!derived) return false;
+  // The client's before the server's of each: MAC keys, keys, IVs.
+  const Bytes macs = bytes.span().first(2 * mac);
+  const Bytes keys = bytes.span().subspan(2 * mac, 2 * key);
+  const Bytes ivs = bytes.span().last(2 * iv);
+  return block.client_write.mac_key.assign(macs.first(mac)) &&
+         block.server_write.mac_key.assign(macs.last(mac)) &&
+         block.client_write.key.assign(keys.first(key)) &&
+         block.server_write.key.assign(keys.last(key)) &&
+         block.client_write.iv.assign(ivs.first(iv)) && block.server_write.iv.assign(ivs.last(iv));
 }
 
 }  // namespace sluice::crypto

@@ -1,5 +1,5 @@
-// From secrets to traffic keys: HMAC, HKDF (RFC 5869), the TLS 1.3 labels (RFC 8446 7.1 to 7.3) and
-// the TLS 1.2 PRF with its key block (RFC 5246 5, 6.3; RFC 5288).
+// From secrets to traffic keys: HKDF (RFC 5869), the TLS 1.3 labels (RFC 8446 7.1 to 7.3), the PRFs
+// of TLS 1.2 (RFC 5246 5) and of 1.0 and 1.1 (RFC 2246 5), and the key block (RFC 5246 6.3).
 //
 // Nothing here allocates. Inputs are therefore bounded; a function answers false, with its output
 // wiped, when a length is outside what its comment allows. All lengths are public.
@@ -9,42 +9,31 @@
 #include <span>
 #include <string_view>
 
+#include "crypto/hash.h"
 #include "crypto/provider.h"
 #include "crypto/secret.h"
 #include "crypto/suite.h"
 
 namespace sluice::crypto {
 
-using Bytes = std::span<const uint8_t>;
-using MutableBytes = std::span<uint8_t>;
-
-using HashSecret = Secret<kMaxHashLength>;
-
-// What one direction of a connection needs. `iv` has the suite's fixed_iv_length.
+// What one direction of a connection needs. `mac_key` has the suite's mac_key_length, `iv` its
+// fixed_iv_length in the connection's version.
 struct TrafficKeys {
+  Secret<kMaxHashLength> mac_key;
   Secret<kMaxKeyLength> key;
   Secret<kMaxIvLength> iv;
 };
 
-// Both directions of a TLS 1.2 connection, named after who writes with them.
+// Both directions of a connection before TLS 1.3, named after who writes with them.
 struct KeyBlock {
   TrafficKeys client_write;
   TrafficKeys server_write;
 };
 
-inline constexpr size_t kMaxHmacMessageLength = 512;
 inline constexpr size_t kMaxInfoLength = 320;      // HKDF info: 2 + 1 + 255 + 1 + 48 fit
-inline constexpr size_t kMaxPrfSeedLength = 256;   // label and seed of the TLS 1.2 PRF together
-inline constexpr size_t kMasterSecretLength = 48;  // TLS 1.2
+inline constexpr size_t kMaxPrfSeedLength = 256;   // label and seed of a PRF together
+inline constexpr size_t kMasterSecretLength = 48;  // before TLS 1.3
 inline constexpr size_t kRandomLength = 32;        // ClientHello.random, ServerHello.random
-
-// H(message), any length; `output` has hash_length(hash) bytes.
-[[nodiscard]] bool digest(const Provider& provider, Hash hash, Bytes message, MutableBytes output);
-
-// RFC 2104. A key of any length, a message up to kMaxHmacMessageLength; `mac` has
-// hash_length(hash) bytes.
-[[nodiscard]] bool hmac(const Provider& provider, Hash hash, Bytes key, Bytes message,
-                        MutableBytes mac);
 
 // RFC 5869 2.2. An empty salt is hash_length zero bytes; `input` up to kMaxHmacMessageLength.
 [[nodiscard]] bool hkdf_extract(const Provider& provider, Hash hash, Bytes salt, Bytes input,
@@ -72,10 +61,14 @@ inline constexpr size_t kRandomLength = 32;        // ClientHello.random, Server
 [[nodiscard]] bool tls12_prf(const Provider& provider, Hash hash, Bytes secret,
                              std::string_view label, Bytes seed, MutableBytes output);
 
-// RFC 5246 6.3: the keys and salts of both directions. The master secret has 48 bytes, the randoms
-// 32; false also for a suite that is not TLS 1.2.
+// RFC 2246 5: MD5 and SHA-1 together, of TLS 1.0 and 1.1. A secret up to 128 bytes.
+[[nodiscard]] bool tls10_prf(const Provider& provider, Bytes secret, std::string_view label,
+                             Bytes seed, MutableBytes output);
+
+// RFC 5246 6.3: MAC keys, keys and IVs (or salts) of both directions. The master secret has 48
+// bytes, the randoms 32; false also for a version that the suite is not valid in, and for TLS 1.3.
 [[nodiscard]] bool derive_key_block(const Provider& provider, const Suite& suite,
-                                    Bytes master_secret, Bytes client_random, Bytes server_random,
-                                    KeyBlock& block);
+                                    TlsVersion version, Bytes master_secret, Bytes client_random,
+                                    Bytes server_random, KeyBlock& block);
 
 }  // namespace sluice::crypto

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "crypto/aead.h"
+#include "crypto/hash.h"
 #include "crypto/key_schedule.h"
 
 namespace sluice::crypto {
@@ -46,17 +47,17 @@ bool hash_answers_are_right(const Provider& provider) {
 
 // The GCM specification's test cases 2 and 14: zero key, zero nonce, one zero block.
 struct GcmAnswer {
-  AeadKind kind;
+  Cipher cipher;
   std::array<uint8_t, 16> ciphertext;
   std::array<uint8_t, kTagLength> tag;
 };
 constexpr GcmAnswer kGcmAnswers[] = {
-    {AeadKind::Aes128Gcm,
+    {Cipher::Aes128Gcm,
      {0x03, 0x88, 0xda, 0xce, 0x60, 0xb6, 0xa3, 0x92, 0xf3, 0x28, 0xc2, 0xb9, 0x71, 0xb2, 0xfe,
       0x78},
      {0xab, 0x6e, 0x47, 0xd4, 0x2c, 0xec, 0x13, 0xbd, 0xf5, 0x3a, 0x67, 0xb2, 0x12, 0x57, 0xbd,
       0xdf}},
-    {AeadKind::Aes256Gcm,
+    {Cipher::Aes256Gcm,
      {0xce, 0xa7, 0x40, 0x3d, 0x4d, 0x60, 0x6b, 0x6e, 0x07, 0x4e, 0xc5, 0xd3, 0xba, 0xf3, 0x9d,
       0x18},
      {0xd0, 0xd1, 0xc8, 0xa7, 0x99, 0x99, 0x6b, 0xf0, 0x26, 0x5b, 0x98, 0xb5, 0xd4, 0x8a, 0xb9,
@@ -68,8 +69,8 @@ bool gcm_answer_is_right(const Provider& provider, const GcmAnswer& answer, uint
   constexpr std::array<uint8_t, kNonceLength> kZeroNonce{};
   constexpr std::array<uint8_t, 16> kZeroBlock{};
   AeadKey key;
-  if (!key.expand(provider, answer.kind,
-                  std::span<const uint8_t>(kZeroKey).first(key_length(answer.kind)))) {
+  if (!key.expand(provider, answer.cipher,
+                  std::span<const uint8_t>(kZeroKey).first(key_length(answer.cipher)))) {
     return false;
   }
   const ConstPiece plaintext[] = {{kZeroBlock.data(), cut}, {kZeroBlock.data() + cut, 16 - cut}};

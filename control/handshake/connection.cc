@@ -345,8 +345,8 @@ bool Connection::export_tls12(const crypto::Suite& suite) {
     return false;
   }
   crypto::KeyBlock block;
-  if (!crypto::derive_key_block(context_.provider(), suite, master.span(), client_random,
-                                server_random, block)) {
+  if (!crypto::derive_key_block(context_.provider(), suite, crypto::TlsVersion::Tls12,
+                                master.span(), client_random, server_random, block)) {
     return false;
   }
   const auto give = [](abi::DirectionKeys& keys, const crypto::TrafficKeys& from) {

@@ -23,7 +23,7 @@ KeyCache::Set& KeyCache::set_of(const KeyName& name) {
 }
 
 const crypto::AeadKey& KeyCache::get(const crypto::Provider& provider, const KeyName& name,
-                                     crypto::AeadKind kind, std::span<const uint8_t> key) {
+                                     crypto::Cipher cipher, std::span<const uint8_t> key) {
   Set& set = set_of(name);
   for (uint32_t way = 0; way < kWays; ++way) {
     if (set.keys[way].ready() && set.names[way] == name) {
@@ -34,7 +34,7 @@ const crypto::AeadKey& KeyCache::get(const crypto::Provider& provider, const Key
   }
   counters_.add(abi::Counter::tls_key_cache_misses);
   const uint32_t victim = set.keys[set.recent].ready() ? 1 - set.recent : set.recent;
-  const bool expanded = set.keys[victim].expand(provider, kind, key);
+  const bool expanded = set.keys[victim].expand(provider, cipher, key);
   SLUICE_ASSERT(expanded);  // install_keys has checked the length
   set.names[victim] = name;
   set.recent = victim;

@@ -31,9 +31,9 @@ class KeyCache {
   KeyCache(uint32_t entries, abi::Counters& counters);
 
   // The expanded key of this name; expands `key` when it is not there. `key` has the length that
-  // `kind` wants. Valid until the next call.
+  // `cipher` wants. Valid until the next call.
   const crypto::AeadKey& get(const crypto::Provider& provider, const KeyName& name,
-                             crypto::AeadKind kind, std::span<const uint8_t> key);
+                             crypto::Cipher cipher, std::span<const uint8_t> key);
 
   // Wipes the entry of this name if there is one.
   void forget(const KeyName& name);

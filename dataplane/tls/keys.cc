@@ -27,12 +27,12 @@ constexpr uint32_t kExplicitNonceBytes = 8;
 
 bool lengths_fit(const crypto::Suite& suite, const abi::DirectionKeys& keys) {
   if (keys.mac_key_length != 0) return false;  // every suite here is an AEAD
-  if (suite.version == crypto::TlsVersion::Tls13) {
+  if (suite.is_valid_in(crypto::TlsVersion::Tls13)) {
     return keys.secret_length == crypto::hash_length(suite.hash) && keys.key_length == 0 &&
            keys.iv_length == 0 && keys.next_explicit_nonce == 0;
   }
   return keys.secret_length == 0 && keys.key_length == suite.key_length &&
-         keys.iv_length == suite.fixed_iv_length;
+         keys.iv_length == suite.iv_length;
 }
 
 // The same key in both directions would use every nonce twice.
@@ -71,7 +71,7 @@ bool DirectionState::install(const crypto::Provider& provider, const crypto::Sui
   }
   sequence_ = keys.sequence;
   fragment_limit_bytes_ = static_cast<uint16_t>(keys.fragment_limit_bytes);
-  if (suite.version == crypto::TlsVersion::Tls13) {
+  if (suite.is_valid_in(crypto::TlsVersion::Tls13)) {
     std::copy_n(keys.secret, keys.secret_length, secret_);
     derive13(provider, suite);
   } else {
@@ -117,10 +117,14 @@ bool install_keys(RecordLayer& layer, const abi::InstallKeys& message, FlowKeys&
   // A second InstallKeys would start sequences again under the same keys.
   if (keys.installed()) return false;
   const crypto::Suite* suite = crypto::find_suite(message.suite);
-  if (suite == nullptr || static_cast<uint16_t>(suite->version) != message.version) return false;
+  if (suite == nullptr) return false;
+  if (static_cast<uint16_t>(suite->max_version) != message.version) return false;
+  // The record functions speak TLS 1.3 and, of TLS 1.2, AES-GCM.
+  if (suite->is_cbc()) return false;
+  if (suite->cipher == crypto::Cipher::Chacha20Poly1305 && message.version == 0x0303) return false;
   if (message.encrypt_then_mac != 0) return false;  // RFC 7366 3: not with an AEAD
   if (!directions_differ(message.open, message.seal)) return false;
-  const bool tls13 = suite->version == crypto::TlsVersion::Tls13;
+  const bool tls13 = suite->is_valid_in(crypto::TlsVersion::Tls13);
   const uint64_t seal_limit = tls13 ? kMaxSealedRecords13 : kMaxSealedRecords12;
   if (!keys.open.install(layer.provider, *suite, message.open, kMaxOpenedRecords) ||
       !keys.seal.install(layer.provider, *suite, message.seal, seal_limit)) {
@@ -140,7 +144,7 @@ const crypto::AeadKey& expanded_key(RecordLayer& layer, const FlowKeys& keys,
                                     Direction direction) {
   SLUICE_ASSERT(keys.installed());
   const DirectionState& state = direction == Direction::Open ? keys.open : keys.seal;
-  return layer.key_cache.get(layer.provider, keys.name(direction), keys.suite->aead,
+  return layer.key_cache.get(layer.provider, keys.name(direction), keys.suite->cipher,
                              state.key(*keys.suite));
 }
 

@@ -79,7 +79,7 @@ struct FlowKeys {
   PostHandshakeState post;
 
   bool installed() const { return suite != nullptr; }
-  bool tls13() const { return suite->version == crypto::TlsVersion::Tls13; }
+  bool tls13() const { return suite->is_valid_in(crypto::TlsVersion::Tls13); }
   KeyName name(Direction direction) const {
     const DirectionState& state = direction == Direction::Open ? open : seal;
     return {flow_index, flow_generation, state.key_generation(), direction};

@@ -34,9 +34,9 @@ struct Layout {
 
 // False when the record is too short for nonce and tag, which makes it as good as forged.
 bool lay_out(const FlowKeys& keys, uint32_t record_length, Layout& layout) {
-  const uint32_t overhead = keys.suite->explicit_nonce_length + keys.suite->tag_length;
+  const uint32_t overhead = keys.suite->explicit_length + keys.suite->tag_length;
   if (record_length < overhead) return false;
-  layout.ciphertext_offset = abi::kRecordHeaderBytes + keys.suite->explicit_nonce_length;
+  layout.ciphertext_offset = abi::kRecordHeaderBytes + keys.suite->explicit_length;
   layout.ciphertext_bytes = record_length - overhead;
   return true;
 }

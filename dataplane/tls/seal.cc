@@ -56,7 +56,7 @@ void seal13(RecordLayer& layer, FlowKeys& keys, ContentType type,
 
 void seal12(RecordLayer& layer, FlowKeys& keys, ContentType type,
             std::span<const ConstPiece> plaintext, uint32_t length, uint8_t* out) {
-  const uint32_t explicit_bytes = keys.suite->explicit_nonce_length;
+  const uint32_t explicit_bytes = keys.suite->explicit_length;
   write_header(out, type, kRecordVersion, explicit_bytes + length + crypto::kTagLength);
   const uint64_t sequence = keys.seal.take_sequence();
   uint8_t* explicit_part = out + abi::kRecordHeaderBytes;
@@ -83,7 +83,7 @@ uint32_t max_plaintext(const FlowKeys& keys) { return keys.seal.fragment_limit_b
 
 uint32_t sealed_size(const FlowKeys& keys, uint32_t plaintext_length) {
   const uint32_t inner_type_bytes = keys.tls13() ? 1 : 0;
-  return abi::kRecordHeaderBytes + keys.suite->explicit_nonce_length + plaintext_length +
+  return abi::kRecordHeaderBytes + keys.suite->explicit_length + plaintext_length +
          inner_type_bytes + keys.suite->tag_length;
 }
 

@@ -27,16 +27,16 @@ abi::InstallKeys make_keys(uint16_t suite_id) {
   const crypto::Suite* suite = crypto::find_suite(suite_id);
   abi::InstallKeys message;
   message.suite = suite_id;
-  message.version = static_cast<uint16_t>(suite->version);
+  message.version = static_cast<uint16_t>(suite->max_version);
   uint8_t fill = 1;
   for (abi::DirectionKeys* keys : {&message.open, &message.seal}) {
     keys->fragment_limit_bytes = abi::kMaxPlaintextBytes;
-    if (suite->version == crypto::TlsVersion::Tls13) {
+    if (suite->is_valid_in(crypto::TlsVersion::Tls13)) {
       keys->secret_length = static_cast<uint8_t>(crypto::hash_length(suite->hash));
       std::fill_n(keys->secret, keys->secret_length, fill++);
     } else {
       keys->key_length = suite->key_length;
-      keys->iv_length = suite->fixed_iv_length;
+      keys->iv_length = suite->iv_length;
       std::fill_n(keys->key, keys->key_length, fill++);
     }
   }

@@ -72,11 +72,11 @@ std::vector<uint8_t> RecordLayer::aad12(const Direction& direction, uint8_t type
 }
 
 std::optional<OpenedRecord> RecordLayer::open(const std::vector<uint8_t>& record) {
-  const size_t prefix = 5 + suite_.explicit_nonce_length;
+  const size_t prefix = 5 + suite_.explicit_length;
   if (record.size() < prefix + 16) return std::nullopt;
   const size_t length = record.size() - prefix - 16;
   crypto::AeadKey key;
-  if (!key.expand(provider_, suite_.aead, open_.key)) return std::nullopt;
+  if (!key.expand(provider_, suite_.cipher, open_.key)) return std::nullopt;
   const std::vector<uint8_t> iv = nonce(open_, record.data() + 5);
   const std::vector<uint8_t> aad = tls13_ ? std::vector<uint8_t>(record.begin(), record.begin() + 5)
                                           : aad12(open_, record[0], length);
@@ -102,7 +102,7 @@ std::optional<OpenedRecord> RecordLayer::open(const std::vector<uint8_t>& record
 std::vector<uint8_t> RecordLayer::seal(uint8_t type, const std::string& plaintext) {
   std::vector<uint8_t> inner(plaintext.begin(), plaintext.end());
   if (tls13_) inner.push_back(type);
-  const size_t payload = suite_.explicit_nonce_length + inner.size() + 16;
+  const size_t payload = suite_.explicit_length + inner.size() + 16;
   std::vector<uint8_t> record = {tls13_ ? uint8_t{23} : type, 3, 3,
                                  static_cast<uint8_t>(payload >> 8), static_cast<uint8_t>(payload)};
   if (!tls13_) append_big_endian(record, seal_.next_explicit_nonce++);
@@ -112,7 +112,7 @@ std::vector<uint8_t> RecordLayer::seal(uint8_t type, const std::string& plaintex
                                           : aad12(seal_, type, inner.size());
   record.resize(prefix + inner.size() + 16);
   crypto::AeadKey key;
-  if (!key.expand(provider_, suite_.aead, seal_.key)) throw std::runtime_error("no key");
+  if (!key.expand(provider_, suite_.cipher, seal_.key)) throw std::runtime_error("no key");
   const crypto::ConstPiece piece{inner.data(), static_cast<uint32_t>(inner.size())};
   crypto::seal(provider_, key, crypto::Nonce(iv.data(), 12), aad, {&piece, 1},
                record.data() + prefix, record.data() + prefix + inner.size());

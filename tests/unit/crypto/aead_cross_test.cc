@@ -20,7 +20,7 @@ using test::random_bytes;
 class AeadCross : public test::OnEveryArch {};
 INSTANTIATE_TEST_SUITE_P(Arch, AeadCross, test::kEveryArch, test::arch_test_name);
 
-constexpr AeadKind kKinds[] = {AeadKind::Aes128Gcm, AeadKind::Aes256Gcm};
+constexpr Cipher kKinds[] = {Cipher::Aes128Gcm, Cipher::Aes256Gcm};
 constexpr uint8_t kCanary = 0x5a;
 
 Nonce nonce_of(const ByteVector& bytes) { return Nonce(bytes.data(), kNonceLength); }
@@ -57,7 +57,7 @@ TEST_P(AeadCross, RandomRecordsBothDirections) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < 300; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
-    const AeadKind kind = kKinds[round % 2];
+    const Cipher kind = kKinds[round % 2];
     const ByteVector raw_key = random_bytes(random, key_length(kind));
     const ByteVector nonce = random_bytes(random, kNonceLength);
     const ByteVector aad = random_bytes(random, random_below(random, 40));
@@ -96,7 +96,7 @@ TEST_P(AeadCross, ContextsWriteWhereTheyAreTold) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < 100; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
-    const AeadKind kind = kKinds[round % 2];
+    const Cipher kind = kKinds[round % 2];
     const ByteVector raw_key = random_bytes(random, key_length(kind));
     const ByteVector nonce = random_bytes(random, kNonceLength);
     const ByteVector aad = random_bytes(random, 5);
@@ -157,7 +157,7 @@ class GuardedMemory {
 TEST_P(AeadCross, NoByteBehindAnyBufferIsTouched) {
   std::mt19937_64 random(20260106);
   GuardedMemory nonce_memory, aad_memory, in_memory, out_memory, tag_memory, key_memory;
-  for (const AeadKind kind : kKinds) {
+  for (const Cipher kind : kKinds) {
     const ByteVector raw_key = random_bytes(random, key_length(kind));
     AeadKey key;
     ASSERT_TRUE(key.expand(provider(), kind, {key_memory.copy_of(raw_key), key_length(kind)}));

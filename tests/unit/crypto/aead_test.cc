@@ -20,8 +20,8 @@ class Aead : public test::OnEveryArch {
  protected:
   // The key's kind follows from its length.
   void expand(AeadKey& key, const ByteVector& bytes) {
-    ASSERT_TRUE(key.expand(provider(),
-                           bytes.size() == 16 ? AeadKind::Aes128Gcm : AeadKind::Aes256Gcm, bytes));
+    ASSERT_TRUE(
+        key.expand(provider(), bytes.size() == 16 ? Cipher::Aes128Gcm : Cipher::Aes256Gcm, bytes));
   }
 };
 INSTANTIATE_TEST_SUITE_P(Arch, Aead, test::kEveryArch, test::arch_test_name);
@@ -131,7 +131,7 @@ TEST_P(Aead, Rfc8448Records) {
     TrafficKeys keys;
     ASSERT_TRUE(derive_traffic_keys(provider(), *find_suite(0x1301), vector.bytes("Secret"), keys));
     AeadKey key;
-    ASSERT_TRUE(key.expand(provider(), AeadKind::Aes128Gcm, keys.key.span()));
+    ASSERT_TRUE(key.expand(provider(), Cipher::Aes128Gcm, keys.key.span()));
     ByteVector nonce(keys.iv.data(), keys.iv.data() + kNonceLength);
     nonce.back() = static_cast<uint8_t>(nonce.back() ^ std::stoul(vector.text("Sequence")));
     const ByteVector record = vector.bytes("Record");
@@ -162,9 +162,9 @@ TEST_P(Aead, KeysOfAnotherLengthAreRefused) {
   const ByteVector bytes(33, 1);
   for (size_t length = 0; length <= bytes.size(); ++length) {
     const std::span<const uint8_t> part(bytes.data(), length);
-    EXPECT_EQ(key.expand(provider(), AeadKind::Aes128Gcm, part), length == 16);
+    EXPECT_EQ(key.expand(provider(), Cipher::Aes128Gcm, part), length == 16);
     EXPECT_EQ(key.ready(), length == 16);
-    EXPECT_EQ(key.expand(provider(), AeadKind::Aes256Gcm, part), length == 32);
+    EXPECT_EQ(key.expand(provider(), Cipher::Aes256Gcm, part), length == 32);
     EXPECT_EQ(key.ready(), length == 32);
   }
 }

@@ -138,33 +138,87 @@ TEST_P(KeySchedule, HashesHmacAndHkdfAgreeWithOpenSsl) {
   }
 }
 
-TEST_P(KeySchedule, PrfAndKeyBlockAgreeWithOpenSsl) {
+// Everything that a key block yields, joined as RFC 5246 6.3 cuts it.
+ByteVector joined(const KeyBlock& block) {
+  ByteVector all;
+  for (const Bytes part : {block.client_write.mac_key.span(), block.server_write.mac_key.span(),
+                           block.client_write.key.span(), block.server_write.key.span(),
+                           block.client_write.iv.span(), block.server_write.iv.span()}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+TEST_P(KeySchedule, KeyBlocksOfEverySuiteAndVersionAgreeWithOpenSsl) {
   const uint64_t seed = 20260102;
   std::mt19937_64 random(seed);
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 20; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
     for (const Suite& suite : all_suites()) {
-      if (suite.version != TlsVersion::Tls12) continue;
-      const ByteVector master = random_bytes(random, kMasterSecretLength);
-      const ByteVector client = random_bytes(random, kRandomLength);
-      const ByteVector server = random_bytes(random, kRandomLength);
-      KeyBlock block;
-      ASSERT_TRUE(derive_key_block(provider(), suite, master, client, server, block));
-      ByteVector labelled_seed = text_bytes("key expansion");
-      labelled_seed.insert(labelled_seed.end(), server.begin(), server.end());
-      labelled_seed.insert(labelled_seed.end(), client.begin(), client.end());
-      const ByteVector expected = test::reference_prf(suite.hash, master, labelled_seed,
-                                                      size_t{2} * (suite.key_length + 4u));
-      ByteVector joined;
-      for (const Bytes part : {block.client_write.key.span(), block.server_write.key.span(),
-                               block.client_write.iv.span(), block.server_write.iv.span()}) {
-        joined.insert(joined.end(), part.begin(), part.end());
+      for (const TlsVersion version : {TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12}) {
+        const ByteVector master = random_bytes(random, kMasterSecretLength);
+        const ByteVector client = random_bytes(random, kRandomLength);
+        const ByteVector server = random_bytes(random, kRandomLength);
+        KeyBlock block;
+        const bool derived =
+            derive_key_block(provider(), suite, version, master, client, server, block);
+        ASSERT_EQ(derived, suite.is_valid_in(version));
+        if (!derived) continue;
+        ByteVector labelled_seed = text_bytes("key expansion");
+        labelled_seed.insert(labelled_seed.end(), server.begin(), server.end());
+        labelled_seed.insert(labelled_seed.end(), client.begin(), client.end());
+        const size_t mac = block.client_write.mac_key.size();
+        const size_t iv = block.client_write.iv.size();
+        ASSERT_EQ(mac, suite.is_cbc() ? hash_length(suite.mac_hash) : 0);
+        ASSERT_EQ(iv, suite.fixed_iv_length(version));
+        const size_t length = 2 * (mac + suite.key_length + iv);
+        const ByteVector expected =
+            version == TlsVersion::Tls12
+                ? test::reference_prf(suite.hash, master, labelled_seed, length)
+                : test::reference_prf_tls10(master, labelled_seed, length);
+        ASSERT_EQ(joined(block), expected) << suite.iana_name;
       }
-      ASSERT_EQ(joined, expected);
-      ASSERT_EQ(block.client_write.iv.size(), 4u);
-      ASSERT_EQ(block.server_write.key.size(), suite.key_length);
     }
   }
+}
+
+TEST_P(KeySchedule, Tls10PrfAgreesWithOpenSslForSecretsOfEveryLength) {
+  const uint64_t seed = 20260107;
+  std::mt19937_64 random(seed);
+  for (size_t length = 0; length <= 128; ++length) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + ", length " + std::to_string(length));
+    const ByteVector secret = random_bytes(random, length);
+    const ByteVector labelled_seed =
+        random_bytes(random, 1 + random_below(random, kMaxPrfSeedLength));
+    ByteVector output(1 + random_below(random, 300), 0xff);
+    ASSERT_TRUE(tls10_prf(provider(), secret, "", labelled_seed, output));
+    // OpenSSL wants a secret, however short.
+    if (length == 0) continue;
+    ASSERT_EQ(output, test::reference_prf_tls10(secret, labelled_seed, output.size()));
+  }
+  ByteVector output(32, 0xff);
+  EXPECT_FALSE(tls10_prf(provider(), ByteVector(129), "label", {}, output));
+  EXPECT_TRUE(all_zero(output));
+}
+
+TEST_P(KeySchedule, HmacOfTheOlderHashesAgreesWithOpenSsl) {
+  const uint64_t seed = 20260108;
+  std::mt19937_64 random(seed);
+  for (size_t length = 1; length <= kMaxHmacMessageLength; ++length) {
+    for (const Hash hash : {Hash::Md5, Hash::Sha1}) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", length " + std::to_string(length));
+      const ByteVector key = random_bytes(random, random_below(random, block_length(hash) + 1));
+      const ByteVector message = random_bytes(random, length);
+      ByteVector mac(hash_length(hash));
+      ASSERT_TRUE(hmac(provider(), hash, key, message, mac));
+      ASSERT_EQ(mac, test::reference_hmac(hash, key, message));
+    }
+  }
+  ByteVector mac(16, 0xff);
+  EXPECT_FALSE(hmac(provider(), Hash::Md5, ByteVector(65), ByteVector(1), mac));
+  EXPECT_FALSE(hmac(provider(), Hash::Md5, ByteVector(16), {}, mac));
+  EXPECT_FALSE(digest(provider(), Hash::Md5, {}, mac));
+  EXPECT_TRUE(all_zero(mac));
 }
 
 // The label structure written out by hand: 2 bytes of length, "tls13 traffic upd", no context.
@@ -232,12 +286,18 @@ TEST_P(KeySchedule, SecretsOfTheWrongLengthOrVersionGiveNoKeys) {
 
   const ByteVector master(48, 2);
   KeyBlock block;
-  ASSERT_TRUE(derive_key_block(provider(), tls12, master, secret, secret, block));
-  EXPECT_FALSE(derive_key_block(provider(), tls12, secret, secret, secret, block));
+  ASSERT_TRUE(
+      derive_key_block(provider(), tls12, TlsVersion::Tls12, master, secret, secret, block));
+  EXPECT_FALSE(
+      derive_key_block(provider(), tls12, TlsVersion::Tls12, secret, secret, secret, block));
   EXPECT_TRUE(block.client_write.key.empty() && block.server_write.iv.empty());
-  EXPECT_FALSE(derive_key_block(provider(), tls12, master, master, secret, block));
-  EXPECT_FALSE(derive_key_block(provider(), tls12, master, secret, {}, block));
-  EXPECT_FALSE(derive_key_block(provider(), tls13, master, secret, secret, block));
+  EXPECT_FALSE(
+      derive_key_block(provider(), tls12, TlsVersion::Tls12, master, master, secret, block));
+  EXPECT_FALSE(derive_key_block(provider(), tls12, TlsVersion::Tls12, master, secret, {}, block));
+  EXPECT_FALSE(
+      derive_key_block(provider(), tls12, TlsVersion::Tls11, master, secret, secret, block));
+  EXPECT_FALSE(
+      derive_key_block(provider(), tls13, TlsVersion::Tls13, master, secret, secret, block));
 }
 
 }  // namespace

@@ -18,7 +18,33 @@ void require(int result) {
 }
 
 const EVP_MD* message_digest(Hash hash) {
-  return hash == Hash::Sha256 ? EVP_sha256() : EVP_sha384();
+  switch (hash) {
+    case Hash::Md5:
+      return EVP_md5();
+    case Hash::Sha1:
+      return EVP_sha1();
+    case Hash::Sha256:
+      return EVP_sha256();
+    case Hash::Sha384:
+      return EVP_sha384();
+  }
+  throw std::runtime_error("no such hash");
+}
+
+const EVP_CIPHER* evp_cipher(Cipher cipher) {
+  switch (cipher) {
+    case Cipher::Aes128Gcm:
+      return EVP_aes_128_gcm();
+    case Cipher::Aes256Gcm:
+      return EVP_aes_256_gcm();
+    case Cipher::Chacha20Poly1305:
+      return EVP_chacha20_poly1305();
+    case Cipher::Aes128Cbc:
+      return EVP_aes_128_cbc();
+    case Cipher::Aes256Cbc:
+      return EVP_aes_256_cbc();
+  }
+  throw std::runtime_error("no such cipher");
 }
 
 // OSSL_PARAM's constructor wants mutable data that it does not change, and no null pointers.
@@ -45,9 +71,9 @@ ByteVector derive(const char* algorithm, const OSSL_PARAM* params, size_t length
 
 }  // namespace
 
-Sealed reference_seal(AeadKind kind, const ByteVector& key, const ByteVector& nonce,
+Sealed reference_seal(Cipher kind, const ByteVector& key, const ByteVector& nonce,
                       const ByteVector& aad, const ByteVector& plaintext) {
-  const EVP_CIPHER* cipher = kind == AeadKind::Aes128Gcm ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
+  const EVP_CIPHER* cipher = evp_cipher(kind);
   const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
       EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
   Sealed sealed{ByteVector(plaintext.size()), ByteVector(kTagLength)};
@@ -105,6 +131,16 @@ ByteVector reference_hkdf_expand(Hash hash, const ByteVector& key, const ByteVec
 ByteVector reference_prf(Hash hash, const ByteVector& secret, const ByteVector& labelled_seed,
                          size_t length) {
   const OSSL_PARAM params[] = {digest_name(hash), octets(OSSL_KDF_PARAM_SECRET, secret),
+                               octets(OSSL_KDF_PARAM_SEED, labelled_seed),
+                               OSSL_PARAM_construct_end()};
+  return derive("TLS1-PRF", params, length);
+}
+
+ByteVector reference_prf_tls10(const ByteVector& secret, const ByteVector& labelled_seed,
+                               size_t length) {
+  char name[] = "MD5-SHA1";
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, name, 0),
+                               octets(OSSL_KDF_PARAM_SECRET, secret),
                                octets(OSSL_KDF_PARAM_SEED, labelled_seed),
                                OSSL_PARAM_construct_end()};
   return derive("TLS1-PRF", params, length);

@@ -13,7 +13,7 @@ struct Sealed {
   ByteVector tag;
 };
 
-Sealed reference_seal(AeadKind kind, const ByteVector& key, const ByteVector& nonce,
+Sealed reference_seal(Cipher cipher, const ByteVector& key, const ByteVector& nonce,
                       const ByteVector& aad, const ByteVector& plaintext);
 ByteVector reference_digest(Hash hash, const ByteVector& message);
 ByteVector reference_hmac(Hash hash, const ByteVector& key, const ByteVector& message);
@@ -22,5 +22,8 @@ ByteVector reference_hkdf_expand(Hash hash, const ByteVector& key, const ByteVec
                                  size_t length);
 ByteVector reference_prf(Hash hash, const ByteVector& secret, const ByteVector& labelled_seed,
                          size_t length);
+// MD5 and SHA-1 together.
+ByteVector reference_prf_tls10(const ByteVector& secret, const ByteVector& labelled_seed,
+                               size_t length);
 
 }  // namespace sluice::crypto::test

@@ -23,13 +23,13 @@ abi::DirectionKeys make_direction(const crypto::Suite& suite, std::mt19937& rand
     for (uint32_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>(random());
   };
   keys.fragment_limit_bytes = abi::kMaxPlaintextBytes;
-  if (suite.version == crypto::TlsVersion::Tls13) {
+  if (suite.is_valid_in(crypto::TlsVersion::Tls13)) {
     keys.secret_length = static_cast<uint8_t>(crypto::hash_length(suite.hash));
     fill(keys.secret, keys.secret_length);
   } else {
     keys.key_length = suite.key_length;
     fill(keys.key, keys.key_length);
-    keys.iv_length = suite.fixed_iv_length;
+    keys.iv_length = suite.iv_length;
     fill(keys.iv, keys.iv_length);
     keys.sequence = 1;
     keys.next_explicit_nonce = UINT64_MAX - 1;  // wraps at the third record
@@ -46,7 +46,7 @@ abi::InstallKeys make_keys(uint16_t suite_id, uint32_t seed) {
   abi::InstallKeys message;
   message.header.flow.index = seed;
   message.header.flow.generation = 1;
-  message.version = static_cast<uint16_t>(suite->version);
+  message.version = static_cast<uint16_t>(suite->max_version);
   message.suite = suite_id;
   message.open = make_direction(*suite, random);
   message.seal = make_direction(*suite, random);
@@ -82,7 +82,7 @@ Bytes forge13(const abi::InstallKeys& message, uint64_t sequence, std::span<cons
   crypto::AeadKey key;
   if (!crypto::derive_traffic_keys(provider(), *suite,
                                    {message.open.secret, message.open.secret_length}, traffic) ||
-      !key.expand(provider(), suite->aead, traffic.key.span())) {
+      !key.expand(provider(), suite->cipher, traffic.key.span())) {
     throw std::runtime_error("no traffic keys");
   }
   uint8_t nonce[crypto::kNonceLength];

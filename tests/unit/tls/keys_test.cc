@@ -169,7 +169,7 @@ TEST(KeysDeathTest, SequenceCannotPassItsLimit) {
 class KeyCacheTest : public testing::Test {
  protected:
   const crypto::AeadKey& get(const KeyName& name) {
-    return cache_.get(provider(), name, crypto::AeadKind::Aes128Gcm, key_);
+    return cache_.get(provider(), name, crypto::Cipher::Aes128Gcm, key_);
   }
   uint64_t hits() const { return counters_.get(Counter::tls_key_cache_hits); }
   uint64_t misses() const { return counters_.get(Counter::tls_key_cache_misses); }

@@ -149,8 +149,8 @@ void LibsslPeer::collect_keys12() {
   SSL_get_client_random(server_.get(), client_random, sizeof(client_random));
   SSL_get_server_random(server_.get(), server_random, sizeof(server_random));
   crypto::KeyBlock block;
-  require(crypto::derive_key_block(provider(), *suite, master, client_random, server_random,
-                                   block),
+  require(crypto::derive_key_block(provider(), *suite, crypto::TlsVersion::Tls12, master,
+                                   client_random, server_random, block),
           "key block");
   const auto take = [](const crypto::TrafficKeys& from, abi::DirectionKeys& keys) {
     std::copy_n(from.key.data(), from.key.size(), keys.key);
