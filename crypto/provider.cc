@@ -13,6 +13,7 @@
 
 #include <intel-ipsec-mb.h>
 
+#include "crypto/mac_lanes.h"
 #include "crypto/self_test.h"
 
 namespace sluice::crypto {
@@ -105,7 +106,9 @@ tl::expected<Provider, ProviderError> Provider::create(Arch arch) {
     return tl::unexpected(ProviderError::CpuUnsupported);
   }
 
-  Provider provider(std::move(manager), name);
+  const bool wide = manager->used_arch == IMB_ARCH_AVX512;
+  const bool sha = (manager->features & IMB_FEATURE_SHANI) != 0;
+  Provider provider(std::move(manager), name, choose_sha_kernels(wide, sha));
   if (!self_test(provider)) return tl::unexpected(ProviderError::SelfTestFailed);
   return provider;
 }

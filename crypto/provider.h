@@ -1,4 +1,4 @@
-// The ipsec-mb manager: which implementation of AES-GCM and SHA-2 this CPU gets.
+// The ipsec-mb manager, and our own vectorized hashes: which implementation this CPU gets.
 //
 // One Provider per thread, made at start (it allocates) and handed by reference to everything that
 // computes. ipsec-mb selects the vector width at run time from CPUID.
@@ -9,6 +9,8 @@
 #include <string_view>
 #include <tl/expected.hpp>
 #include <utility>
+
+#include "crypto/sha.h"
 
 struct IMB_MGR;
 
@@ -38,6 +40,10 @@ class Provider {
 
   // For the files of this folder only.
   [[nodiscard]] IMB_MGR* manager() const { return manager_.get(); }
+  [[nodiscard]] const ShaKernels& sha_kernels() const { return sha_kernels_; }
+
+  // For tests, which count.
+  void set_sha_kernels(const ShaKernels& kernels) { sha_kernels_ = kernels; }
 
  private:
   struct Free {
@@ -45,11 +51,12 @@ class Provider {
   };
   using Manager = std::unique_ptr<IMB_MGR, Free>;
 
-  Provider(Manager manager, std::string_view arch_name)
-      : manager_(std::move(manager)), arch_name_(arch_name) {}
+  Provider(Manager manager, std::string_view arch_name, const ShaKernels& sha_kernels)
+      : manager_(std::move(manager)), arch_name_(arch_name), sha_kernels_(sha_kernels) {}
 
   Manager manager_;
   std::string_view arch_name_;
+  ShaKernels sha_kernels_;
 };
 
 }  // namespace sluice::crypto
