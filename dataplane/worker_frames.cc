@@ -82,6 +82,14 @@ void Worker::Impl::handle_neighbor(const net::Frame& frame, Arrival arrival, Mic
 
 // ---- Segments out
 
+// Whom this segment's sender has to do with. Without a connection there are two answers alone: a
+// SYN cookie and a reset (tcp/listen.cc). What has neither mark comes from a connection.
+net::Peer peer_of(const net::Segment& out) {
+  constexpr uint8_t kSynAck = net::kSyn | net::kAck;
+  const bool stateless = (out.flags & net::kRst) != 0 || (out.flags & kSynAck) == kSynAck;
+  return stateless ? net::Peer::Stranger : net::Peer::Known;
+}
+
 bool Worker::Impl::emit(const net::Segment& out) {
   for (uint32_t port = 0; port < nic.ports(); ++port) {
     const net::Interface& interface = nic.interface(port);
@@ -89,7 +97,7 @@ bool Worker::Impl::emit(const net::Segment& out) {
     abi::IpAddress hop;
     if (!interface.next_hop(out.tuple.remote.address, hop)) return true;
     net::Mac mac;
-    if (neighbors[port]->lookup(hop, now, mac)) {
+    if (neighbors[port]->lookup(hop, now, mac, peer_of(out))) {
       if (!nic.send(port, out, mac)) return false;
     } else if (const uintptr_t prepared = nic.prepare(port, out); prepared != 0) {
       if (!neighbors[port]->park(hop, prepared)) nic.drop_prepared(prepared);

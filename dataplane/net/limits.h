@@ -37,7 +37,11 @@ inline constexpr uint32_t kNeighborWays = 4;
 inline constexpr uint32_t kNeighborParked = 4;     // packets kept per unresolved neighbour
 inline constexpr uint32_t kNeighborOutQueue = 32;  // ARP and ND frames waiting to be sent
 inline constexpr uint32_t kNeighborParkedTotal = 256;
-inline constexpr uint32_t kNeighborRequestsPerSecond = 1000;
+// Of those two, what is kept for neighbours that we have to do with (Peer::Known).
+inline constexpr uint32_t kNeighborOutReserved = 16;
+inline constexpr uint32_t kNeighborParkedReserved = 128;
+inline constexpr uint32_t kNeighborRequestsPerSecond =
+    1000;  // for strangers, and the same for others
 inline constexpr uint32_t kNeighborRequestBurst = 200;
 inline constexpr uint32_t kNeighborAnswersPerSecond = 2000;
 inline constexpr uint32_t kNeighborAnswerBurst = 400;

@@ -4,10 +4,12 @@
 // table of kNeighborBuckets x kNeighborWays; kNeighborParked packets wait per unresolved neighbour
 // and kNeighborParkedTotal in all; kNeighborOutQueue frames wait to leave; one question per
 // neighbour and second (RFC 1122 2.3.2.1, RFC 4861 7.2.2) and kNeighborRequestsPerSecond in all.
-// The gateways, and neighbours that have a MAC already, are asked outside of that limit and a
-// gateway's entry is never pushed out: packets to invented neighbours would cut us off otherwise.
-// States: lookup() makes Incomplete and asks; an answer makes Reachable; kReachableUs later it is
-// Stale, still usable; the next lookup (one in the last second will do) makes it Probing: asked by
+// Packets to invented neighbours must not cut us off. So the gateways, and neighbours that have a
+// MAC already, are asked outside of that limit, a gateway's entry is never pushed out, and
+// strangers have limits of their own, push out strangers alone, and leave kNeighborOutReserved
+// frames and kNeighborParkedReserved packets of the room to those that we have to do with. States:
+// lookup() makes Incomplete and asks; an answer makes Reachable; kReachableUs later it is Stale,
+// still usable; the next lookup (one in the last second will do) makes it Probing: asked by
 // unicast, then by broadcast or multicast (RFC 7048 3), while packets go on; silence ends it.
 // RFC 4861's DELAY is left out: what it saves is one small frame a neighbour and half minute.
 // Data flow: input() (neighbor_input.cc) -> entries_ -> unpark() -> unparked_ -> next_unparked();
@@ -41,21 +43,6 @@ bool is_gateway(const Interface& interface, const abi::IpAddress& address) {
          (interface.has_gateway6 && address == interface.gateway6);
 }
 
-int worth_of(NeighborState state) {
-  switch (state) {
-    case NeighborState::Free:
-      return 0;
-    case NeighborState::Stale:
-      return 1;
-    case NeighborState::Incomplete:
-      return 2;
-    case NeighborState::Reachable:
-    case NeighborState::Probing:
-      return 3;
-  }
-  return 3;
-}
-
 }  // namespace
 
 NeighborTable::NeighborTable(const Interface& interface, abi::Counters& counters)
@@ -80,24 +67,36 @@ NeighborState NeighborTable::state(const abi::IpAddress& address) const {
   return entry == nullptr ? NeighborState::Free : entry->state;
 }
 
-// A fresh entry for `address`: a free one, else the least worth keeping: Stale before Incomplete
-// before what is in use, and of equals the one that was used longest ago. So neither invented
-// askers nor packets to invented neighbours push out those that we talk to. For an address that
-// nobody here `needed` only a Stale entry goes.
-NeighborTable::Entry* NeighborTable::claim(const abi::IpAddress& address, bool needed) {
-  constexpr int kGatewayWorth = 4;
-  const auto worth_of_entry = [this](const Entry& entry) {
-    const bool kept = entry.state != NeighborState::Free && is_gateway(interface_, entry.address);
-    return kept ? kGatewayWorth : worth_of(entry.state);
-  };
+bool NeighborTable::is_ours(const Entry& entry) const {
+  return entry.peer == Peer::Known || is_gateway(interface_, entry.address);
+}
+
+// What pushing an entry out would cost: a stranger who asked for us, a question that is under way
+// for a stranger, one that we knew and have not used lately, somebody's traffic, ours.
+NeighborTable::Worth NeighborTable::worth_of(const Entry& entry, uint64_t now_us) const {
+  if (entry.state == NeighborState::Free) return Worth::Nothing;
+  if (is_gateway(interface_, entry.address)) return Worth::Gateway;
+  const bool asked = entry.state == NeighborState::Incomplete;
+  if (entry.peer == Peer::Known) {
+    return asked || now_us - entry.used_us < kDormantUs ? Worth::Needed : Worth::Dormant;
+  }
+  if (entry.state == NeighborState::Stale) return Worth::Heard;
+  return asked ? Worth::Asked : Worth::Used;
+}
+
+// A fresh entry for `address`: of those worth less than `below` the one that is worth least, and of
+// equals the one that was used longest ago. Null: there is none.
+NeighborTable::Entry* NeighborTable::claim(const abi::IpAddress& address, Worth below,
+                                           uint64_t now_us) {
   Entry* bucket = &entries_[bucket_of(address) * kNeighborWays];
   Entry* chosen = &bucket[0];
   for (uint32_t way = 1; way < kNeighborWays; ++way) {
     Entry& entry = bucket[way];
-    const int worth = worth_of_entry(entry) - worth_of_entry(*chosen);
-    if (worth < 0 || (worth == 0 && entry.used_us < chosen->used_us)) chosen = &entry;
+    const Worth worth = worth_of(entry, now_us);
+    const Worth least = worth_of(*chosen, now_us);
+    if (worth < least || (worth == least && entry.used_us < chosen->used_us)) chosen = &entry;
   }
-  if (!needed && worth_of_entry(*chosen) > worth_of(NeighborState::Stale)) return nullptr;
+  if (worth_of(*chosen, now_us) >= below) return nullptr;
   forget(*chosen);
   chosen->address = address;
   return chosen;
@@ -108,14 +107,26 @@ void NeighborTable::forget(Entry& entry) {
   entry = Entry{};
 }
 
-bool NeighborTable::lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac) {
+// A stranger turns out to be somebody: a question that was held back is asked now.
+void NeighborTable::know(Entry& entry, uint64_t now_us) {
+  entry.peer = Peer::Known;
+  if (entry.state != NeighborState::Incomplete || !entry.held_back) return;
+  entry.tries = 0;
+  ask(entry, now_us, false);
+}
+
+bool NeighborTable::lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac, Peer peer) {
   // Nobody answers for these: a group has no neighbour, and the mapping to its MAC is no secret.
   if (!hop.is_ipv4() && (!interface_.speaks_ipv6() || is_multicast(hop))) return false;
   Entry* entry = find(hop);
   if (entry == nullptr) {
-    entry = claim(hop, true);
+    entry = claim(hop, peer == Peer::Known ? Worth::Gateway : Worth::Needed, now_us);
+    if (entry == nullptr) return false;
     entry->state = NeighborState::Incomplete;
+    entry->peer = peer;
     ask(*entry, now_us, false);
+  } else if (peer == Peer::Known && entry->peer == Peer::Stranger) {
+    know(*entry, now_us);
   }
   entry->used_us = now_us;
   switch (entry->state) {
@@ -135,8 +146,10 @@ bool NeighborTable::lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac)
 
 bool NeighborTable::park(const abi::IpAddress& hop, uintptr_t packet) {
   Entry* entry = find(hop);
+  const bool reserved = entry != nullptr && is_ours(*entry);
+  const uint32_t room = kNeighborParkedTotal - (reserved ? 0 : kNeighborParkedReserved);
   if (entry == nullptr || entry->state != NeighborState::Incomplete || packet == 0 ||
-      entry->parked_count == kNeighborParked || parked_ == kNeighborParkedTotal) {
+      entry->parked_count == kNeighborParked || parked_ >= room) {
     counters_.add(abi::Counter::arp_queue_drop);
     return false;
   }
@@ -163,13 +176,15 @@ bool NeighborTable::next_unparked(Unparked& out) {
   return true;
 }
 
-void NeighborTable::push(const OutFrame& frame) {
-  // Whatever finds no room is asked again a second later, by us or by the other side.
-  if (out_count_ == kNeighborOutQueue) {
+// Whatever finds no room is asked again a second later, by us or by the other side.
+bool NeighborTable::push(const OutFrame& frame, Peer peer) {
+  const uint32_t room = kNeighborOutQueue - (peer == Peer::Known ? 0 : kNeighborOutReserved);
+  if (out_count_ >= room) {
     counters_.add(abi::Counter::arp_queue_drop);
-    return;
+    return false;
   }
   out_[(out_head_ + out_count_++) % kNeighborOutQueue] = frame;
+  return true;
 }
 
 uint32_t NeighborTable::build(const OutFrame& frame, std::span<uint8_t> out) {
@@ -192,28 +207,33 @@ uint32_t NeighborTable::next_frame(std::span<uint8_t> out) {
   return length;
 }
 
+bool NeighborTable::may_ask(const Entry& entry, uint64_t now_us) {
+  if (entry.state == NeighborState::Probing || is_gateway(interface_, entry.address)) return true;
+  return (entry.peer == Peer::Known ? requests_ : stranger_requests_).take(now_us);
+}
+
 void NeighborTable::ask(Entry& entry, uint64_t now_us, bool unicast) {
   entry.asked_us = now_us;
   ++entry.tries;
   abi::IpAddress source;
   // A request that the rate limit holds back is made up for by the next one, a second later.
-  const bool free = entry.state == NeighborState::Probing || is_gateway(interface_, entry.address);
-  if (!interface_.source_for(entry.address, source) || (!free && !requests_.take(now_us))) return;
+  entry.held_back = true;
+  if (!interface_.source_for(entry.address, source) || !may_ask(entry, now_us)) return;
   OutFrame frame;
   frame.is_nd = !entry.address.is_ipv4();
   if (!frame.is_nd) {
     frame.destination = unicast ? entry.mac : Mac::broadcast();
     frame.arp = {ArpOperation::Request, interface_.mac, Mac{}, source, entry.address};
-    return push(frame);
+  } else {
+    // RFC 4861 7.2.2.
+    frame.nd.source = source;
+    frame.nd.target = entry.address;
+    frame.nd.destination = unicast ? entry.address : solicited_node(entry.address);
+    frame.destination = unicast ? entry.mac : multicast_mac(frame.nd.destination);
+    frame.nd.has_link_address = true;
+    frame.nd.link_address = interface_.mac;
   }
-  // RFC 4861 7.2.2.
-  frame.nd.source = source;
-  frame.nd.target = entry.address;
-  frame.nd.destination = unicast ? entry.address : solicited_node(entry.address);
-  frame.destination = unicast ? entry.mac : multicast_mac(frame.nd.destination);
-  frame.nd.has_link_address = true;
-  frame.nd.link_address = interface_.mac;
-  push(frame);
+  entry.held_back = !push(frame, is_ours(entry) ? Peer::Known : Peer::Stranger);
 }
 
 void NeighborTable::probe(Entry& entry, uint64_t now_us) {

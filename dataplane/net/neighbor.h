@@ -32,6 +32,13 @@ enum class NeighborState : uint8_t {
   Probing,     // usable; asked again, by unicast first
 };
 
+// For whom a packet is. Anybody can invent addresses and have us answer their SYNs: such strangers
+// get what the others leave of the table, of the parking place and of the questions.
+enum class Peer : uint8_t {
+  Stranger,  // nothing shows yet that somebody is there
+  Known,     // a backend, or a client whose handshake is complete
+};
+
 struct Unparked {
   uintptr_t packet = 0;
   Mac mac;
@@ -45,8 +52,9 @@ class NeighborTable {
   NeighborTable(const NeighborTable&) = delete;
   NeighborTable& operator=(const NeighborTable&) = delete;
 
-  // True and `mac` when a packet for `hop` can go. Otherwise the asking has begun.
-  bool lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac);
+  // True and `mac` when a packet for `hop` can go. Otherwise the asking has begun, or there is no
+  // place for a stranger. Who was Known once stays it until the entry is forgotten.
+  bool lookup(const abi::IpAddress& hop, uint64_t now_us, Mac& mac, Peer peer = Peer::Stranger);
   // Keeps an opaque packet until `hop` (just looked up, unresolved) is known. False: no room,
   // counted in arp_queue_drop, and the packet stays the caller's. 0 is no packet.
   bool park(const abi::IpAddress& hop, uintptr_t packet);
@@ -80,6 +88,7 @@ class NeighborTable {
   static constexpr uint64_t kStaleUs = 600'000'000;     // unused this long: forgotten
   static constexpr uint64_t kRetransmitUs = 1'000'000;  // RFC 1122 2.3.2.1: at most one a second
   static constexpr uint64_t kLockUs = 1'000'000;        // a fresh entry keeps its MAC this long
+  static constexpr uint64_t kDormantUs = 5'000'000;     // not used for so long: may give way
   static constexpr uint64_t kConflictUs = 10'000'000;   // RFC 5227 2.4(c): DEFEND_INTERVAL
   static constexpr uint8_t kTries = 3;                  // of each kind, unicast and broadcast
   static constexpr uint8_t kAnnounceRounds = 3;         // RFC 4861 10: MAX_NEIGHBOR_ADVERTISEMENT
@@ -89,6 +98,8 @@ class NeighborTable {
     abi::IpAddress address;
     Mac mac;
     NeighborState state = NeighborState::Free;
+    Peer peer = Peer::Stranger;
+    bool held_back = false;  // the last question found no room within the limits
     uint8_t tries = 0;
     uint8_t parked_count = 0;
     uint64_t confirmed_us = 0;
@@ -111,14 +122,21 @@ class NeighborTable {
 
   Entry* find(const abi::IpAddress& address);
   const Entry* find(const abi::IpAddress& address) const;
-  Entry* claim(const abi::IpAddress& address, bool needed);
+  // What an entry has to be worth less than to make room for a packet to that peer, or for a mere
+  // asker.
+  enum class Worth : uint8_t { Nothing, Heard, Asked, Dormant, Used, Needed, Gateway };
+  bool is_ours(const Entry& entry) const;
+  Worth worth_of(const Entry& entry, uint64_t now_us) const;
+  Entry* claim(const abi::IpAddress& address, Worth below, uint64_t now_us);
+  void know(Entry& entry, uint64_t now_us);
+  bool may_ask(const Entry& entry, uint64_t now_us);
   void ask(Entry& entry, uint64_t now_us, bool unicast);
   void probe(Entry& entry, uint64_t now_us);
   void advance(Entry& entry, uint64_t now_us);
   void confirm(Entry& entry, const Word& word, uint64_t now_us);
   void unpark(Entry& entry, bool resolved);
   void forget(Entry& entry);
-  void push(const OutFrame& frame);
+  bool push(const OutFrame& frame, Peer peer);
   uint32_t build(const OutFrame& frame, std::span<uint8_t> out);
   uint32_t next_announcement(std::span<uint8_t> out);
   uint32_t announce_step(const abi::IpAddress& own, uint32_t step, std::span<uint8_t> out);
@@ -148,6 +166,7 @@ class NeighborTable {
   uint64_t next_sweep_us_ = 0;
   uint64_t defended_us_ = 0;
   TokenBucket requests_{kNeighborRequestsPerSecond, kNeighborRequestBurst};
+  TokenBucket stranger_requests_{kNeighborRequestsPerSecond, kNeighborRequestBurst};
   TokenBucket answers_{kNeighborAnswersPerSecond, kNeighborAnswerBurst};
   TokenBucket shares_{kNeighborAnswersPerSecond, kNeighborAnswerBurst};
   uint32_t announce_at_ = UINT32_MAX;  // address * kAnnounceSteps + step; behind the last: done

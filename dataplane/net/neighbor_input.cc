@@ -43,13 +43,13 @@ void NeighborTable::note_conflict(const abi::IpAddress& own, uint64_t now_us) {
     frame.arp = {ArpOperation::Request, interface_.mac, Mac{}, own, own};
     frame.destination = Mac::broadcast();
   }
-  push(frame);
+  push(frame, Peer::Known);
 }
 
 // Somebody who asks for us, and whom no entry knows yet.
 void NeighborTable::remember_asker(const abi::IpAddress& address, const Word& word,
                                    uint64_t now_us) {
-  Entry* entry = claim(address, false);
+  Entry* entry = claim(address, Worth::Asked, now_us);
   if (entry == nullptr) return;
   entry->mac = word.mac;
   entry->state = NeighborState::Stale;
@@ -63,7 +63,7 @@ void NeighborTable::answer_with(const OutFrame& frame, abi::Counter counter, uin
     return;
   }
   counters_.add(counter);
-  push(frame);
+  push(frame, Peer::Stranger);
 }
 
 NeighborTable::Input NeighborTable::input_arp(const Frame& frame, const Packet& packet,

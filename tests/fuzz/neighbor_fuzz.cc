@@ -173,9 +173,11 @@ class Link {
   }
 
   void send(Input& input) {
-    const abi::IpAddress hop = (input.byte() & 1) != 0 ? address4(input) : address6(input);
+    const uint8_t kind = input.byte();
+    const abi::IpAddress hop = (kind & 1) != 0 ? address4(input) : address6(input);
     net::Mac mac;
-    if (table_.lookup(hop, now_us_, mac)) {
+    if (table_.lookup(hop, now_us_, mac,
+                      (kind & 2) != 0 ? net::Peer::Known : net::Peer::Stranger)) {
       SLUICE_ASSERT(!mac.is_multicast() && !mac.is_zero());
       return;
     }

@@ -215,6 +215,26 @@ TEST_F(NdTest, FloodsAreBounded) {
   EXPECT_GT(counters.get(abi::Counter::neighbor_rate_limited), 0U);
 }
 
+TEST_F(NdTest, InventedNeighborsNeverHideANewBackend) {
+  for (uint32_t i = 0; i < 20'000; ++i) {
+    abi::IpAddress invented = ip("fd00:99:1::");
+    store_be32(invented.bytes.data() + 12, i + 1000);
+    if (!table.lookup(invented, now_us, mac)) table.park(invented, 1'000'000 + i);
+    if (i != 10'000) continue;
+    ASSERT_FALSE(table.lookup(ip("fd00:99:1::2"), now_us, mac, Peer::Known));
+    ASSERT_TRUE(table.park(ip("fd00:99:1::2"), 7));
+  }
+  bool asked = false;
+  while (const auto message = sent()) asked = asked || message->target == ip("fd00:99:1::2");
+  EXPECT_TRUE(asked);
+  hear(advertisement("fd00:99:1::2", test::kPeerMac));
+  Unparked out;
+  while (table.next_unparked(out) && out.packet != 7) {
+  }
+  EXPECT_EQ(out.packet, 7U);
+  EXPECT_TRUE(out.resolved);
+}
+
 // Three rounds, a second apart; in each, for each address: report, question, advertisement.
 TEST_F(NdTest, Announces) {
   table.announce();

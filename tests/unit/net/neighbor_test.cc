@@ -114,7 +114,7 @@ TEST_F(NeighborTest, ParkingIsBounded) {
     uint32_t parked = table.parked();
     for (uint32_t host = 2; host < 250; ++host) {
       const auto hop = abi::IpAddress::from_ipv4(0x0a630100U + host);
-      if (table.lookup(hop, now_us, mac)) continue;
+      if (table.lookup(hop, now_us, mac, Peer::Known)) continue;
       for (uint32_t i = 0; i < kNeighborParked; ++i) parked += table.park(hop, 7) ? 1 : 0;
     }
     EXPECT_EQ(parked, kNeighborParkedTotal);
@@ -254,6 +254,60 @@ TEST_F(NeighborTest, InventedNeighborsNeverCutUsOff) {
   known("10.99.1.2");
   hear_reply("10.99.1.2", test::kPeerMac);
   EXPECT_LE(flood(4 * NeighborTable::kReachableUs), 1000U) << "the gateway's first question";
+}
+
+// A backend that nothing is known of yet, while the flood lasts: its first question goes out at
+// once, its packets have a place, and the answer finds them - also where strangers' packets made an
+// entry of its address before and its question was held back.
+TEST_F(NeighborTest, InventedNeighborsNeverHideANewBackend) {
+  interface.addresses[0].prefix_bits = 8;
+  uint32_t invented = 0;
+  const auto flood = [&] {
+    for (uint32_t i = 0; i < 5'000; ++i) {
+      const auto address = abi::IpAddress::from_ipv4(0x0a000001U + invented++ % 0x400000);
+      if (!table.lookup(address, now_us, mac)) table.park(address, 1'000'000 + i);
+    }
+  };
+  for (uint32_t host = 1; host <= 60; ++host) {
+    const auto backend = abi::IpAddress::from_ipv4(0x0ac80000U + host);
+    flood();
+    if (host % 2 == 0) table.lookup(backend, now_us, mac);
+    ASSERT_FALSE(table.lookup(backend, now_us, mac, Peer::Known));
+    ASSERT_TRUE(table.park(backend, host)) << host;
+    flood();
+    bool asked = false;
+    while (const auto arp = sent()) asked = asked || arp->target == backend;
+    ASSERT_TRUE(asked) << host;
+    flood();
+    hear({ArpOperation::Reply, test::kPeerMac, test::kOurMac, backend, ip("10.99.1.10")},
+         test::kOurMac);
+    bool back = false;
+    for (Unparked out; table.next_unparked(out);) {
+      back = back || (out.packet == host && out.resolved);
+    }
+    EXPECT_TRUE(back) << host;
+    flood();
+    EXPECT_EQ(table.state(backend), NeighborState::Reachable) << host;
+    now_us += 10'000;
+    table.tick(now_us);
+  }
+}
+
+// However many we knew once: a new client on the link finds a place.
+TEST_F(NeighborTest, DormantNeighborsGiveWay) {
+  interface.addresses[0].prefix_bits = 8;
+  for (uint32_t host = 1; host <= 20'000; ++host) {
+    const auto address = abi::IpAddress::from_ipv4(0x0a000000U + host);
+    table.lookup(address, now_us, mac, Peer::Known);
+    hear({ArpOperation::Reply, test::kPeerMac, test::kOurMac, address, ip("10.99.1.10")},
+         test::kOurMac);
+    while (sent()) {
+    }
+    now_us += 1'000;
+  }
+  pass(NeighborTable::kDormantUs);
+  EXPECT_FALSE(known("10.200.0.1"));
+  EXPECT_EQ(table.state(ip("10.200.0.1")), NeighborState::Incomplete);
 }
 
 TEST_F(NeighborTest, ConflictIsNoticedAndDefendedRarely) {
