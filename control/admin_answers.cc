@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "abi/counters.h"
+#include "control/admin_policies.h"
 #include "crypto/suite.h"
 
 namespace sluice::control {
@@ -45,21 +46,6 @@ const char* phase_text(uint8_t phase) {
       return "Closing";
   }
   return "unknown";
-}
-
-const char* version_text(uint16_t version) {
-  switch (version) {
-    case 0x0301:
-      return "1.0";
-    case 0x0302:
-      return "1.1";
-    case 0x0303:
-      return "1.2";
-    case 0x0304:
-      return "1.3";
-    default:
-      return "";
-  }
 }
 
 // The next certificate to expire; null when there is none.
@@ -188,6 +174,16 @@ Json certificates(const AdminSources& sources) {
   return {{"certificates", std::move(list)}};
 }
 
+std::string policy(const AdminSources& sources, const nlohmann::json& request) {
+  const auto name = request.find("name");
+  if (name == request.end() || !name->is_string()) {
+    return admin_error("bad_request", "policy takes a \"name\" that is a string");
+  }
+  const Json result = policy_json(sources.config, name->get_ref<const std::string&>());
+  if (result.is_null()) return admin_error("not_found", "there is no policy of this name");
+  return admin_result(result);
+}
+
 // A number within [0, most]; `fallback` when absent, false when it is something else.
 bool read_number(const nlohmann::json& request, const char* key, uint32_t most, uint32_t fallback,
                  uint32_t& out) {
@@ -255,7 +251,7 @@ Json flow_row_json(const ControlConfig& config, const abi::FlowRow& row) {
           {"client", abi::to_string(row.client)},
           {"service", abi::to_string(row.service)},
           {"host", host},
-          {"tls", version_text(row.tls_version)},
+          {"tls", handshake::version_name(row.tls_version)},
           {"suite", suite == nullptr ? "" : suite->iana_name},
           {"backend", row.backend.port == 0 ? "" : abi::to_string(row.backend)},
           {"backend_local_port", row.backend_local_port},
@@ -283,11 +279,16 @@ void answer_admin(const AdminSources& sources, const nlohmann::json& request,
     respond(cores(sources));
   } else if (name == "certs") {
     respond(admin_result(certificates(sources)));
+  } else if (name == "policies") {
+    respond(admin_result(policies_json(sources.config)));
+  } else if (name == "policy") {
+    respond(policy(sources, request));
   } else if (name == "connections") {
     connections(sources, request, std::move(respond));
   } else {
     respond(admin_error("unknown_command",
-                        "known commands are status, connections, counters, cores and certs"));
+                        "known commands are status, connections, counters, cores, certs, policies "
+                        "and policy"));
   }
 }
 

@@ -23,7 +23,8 @@ struct AdminSources {
   uint64_t started_us = 0;
 };
 
-// Commands: status, counters, certs, connections {"worker", "index", "limit"}.
+// Commands: status, counters, cores, certs, policies, policy {"name"}, connections {"worker",
+// "index", "limit"}.
 void answer_admin(const AdminSources& sources, const nlohmann::json& request,
                   Admin::Respond respond);
 

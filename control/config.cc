@@ -1,5 +1,6 @@
-// Reading [control], [tls] and [[host]]. Every value is checked where it is read, so that an error
-// points at its line; the certificates are loaded here for the same reason.
+// Reading [control], [tls] and [[host]]; policies are read in config_policy.cc. Every value is
+// checked where it is read, so that an error points at its line; the certificates are loaded here
+// for the same reason.
 #include "control/config.h"
 
 #include <sched.h>
@@ -7,6 +8,8 @@
 
 #include <unordered_map>
 #include <utility>
+
+#include "control/config_policy.h"
 
 namespace sluice::control {
 namespace {
@@ -18,7 +21,6 @@ using abi::config::quote;
 using abi::config::Table;
 using handshake::Certificate;
 
-constexpr Choice<uint16_t> kVersions[] = {{"1.2", 0x0303}, {"1.3", 0x0304}};
 constexpr Choice<UnknownSni> kUnknownSni[] = {{"default", UnknownSni::Default},
                                               {"reject", UnknownSni::Reject}};
 constexpr size_t kMaxSocketPath = 107;  // sun_path without its NUL
@@ -26,6 +28,7 @@ constexpr size_t kMaxSocketPath = 107;  // sun_path without its NUL
 struct Reader {
   const Document& document;
   ControlConfig& config;
+  PolicyReader policies{config.policies};
   std::unordered_map<std::string, uint32_t> backends{};
   handshake::HostTable names{};
 
@@ -60,13 +63,8 @@ void Reader::read_control(const Table& table) {
 }
 
 void Reader::read_tls(const Table& table) {
-  config.tls.minimum_version = table.optional_enum<uint16_t>("minimum_version", kVersions, 0x0303);
-  config.tls.maximum_version = table.optional_enum<uint16_t>("maximum_version", kVersions, 0x0304);
+  config.tls.policy = policies.choose(table, policies.index_of(handshake::kDefaultPolicy));
   config.tls.unknown_sni = table.optional_enum("unknown_sni", kUnknownSni, UnknownSni::Default);
-  if (config.tls.minimum_version > config.tls.maximum_version) {
-    table.fail("minimum_version",
-               "minimum_version is above maximum_version; swap them or leave one out");
-  }
 }
 
 void Reader::read_hosts(const Table& root) {
@@ -83,6 +81,7 @@ void Reader::read_hosts(const Table& root) {
 
 void Reader::read_host(const Table& table) {
   HostConfig host;
+  host.policy = policies.choose(table, config.tls.policy);
   host.is_default = table.optional_boolean("default", false);
   for (const HostConfig& other : config.hosts) {
     if (host.is_default && other.is_default) {
@@ -141,6 +140,9 @@ void Reader::read_certificates(const Table& table, HostConfig& host) {
                                 handshake::key_type_name(other->type) +
                                 " certificate already; give at most one RSA and one ECDSA");
       }
+    }
+    if (std::string error = policies.refuses(host.policy, **loaded); !error.empty()) {
+      entry.fail("chain", std::move(error));
     }
     warn_about(host, **loaded);
     host.certificates.push_back(std::move(*loaded));
@@ -207,8 +209,10 @@ tl::expected<ControlConfig, Error> load_control_config(const std::string& path) 
   }
   const Table root = document->root();
   reader.read_control(root.optional_table("control"));
+  reader.policies.read(root);
   reader.read_tls(root.optional_table("tls"));
   reader.read_hosts(root);
+  reader.policies.add_warnings(config.warnings);
   if (auto checked = document->check(); !checked) return tl::unexpected(checked.error());
   return config;
 }

@@ -1,5 +1,6 @@
-// What sluice-control takes from the configuration file: [control], [tls] and [[host]], together
-// with the dataplane's part, which it needs for backends, the attach socket and the deadline.
+// What sluice-control takes from the configuration file: [control], [tls], [policy.NAME] and
+// [[host]], together with the dataplane's part, which it needs for backends, the attach socket and
+// the deadline.
 //
 // The format is strict. Loading reads the certificates too, so that a configuration that loads is
 // one that can serve: each error is one line "file:line:column: what; what to do".
@@ -15,6 +16,7 @@
 #include "abi/limits.h"
 #include "abi/log/log.h"
 #include "control/handshake/certs.h"
+#include "control/handshake/policy.h"
 
 namespace sluice::control {
 
@@ -23,12 +25,12 @@ inline constexpr uint32_t kMaxNamesPerHost = 1'000;
 inline constexpr uint32_t kMaxCertificatesPerHost = 2;  // one RSA, one ECDSA
 inline constexpr uint32_t kMaxAlpnPerHost = 16;
 inline constexpr uint32_t kMaxAlpnBytes = 32;  // InstallKeys carries as many
+inline constexpr uint32_t kMaxPolicies = 256;  // the presets included
 
 enum class UnknownSni : uint8_t { Default, Reject };
 
 struct TlsConfig {
-  uint16_t minimum_version = 0x0303;
-  uint16_t maximum_version = 0x0304;
+  uint32_t policy = 0;  // index into policies: of hosts that name none
   UnknownSni unknown_sni = UnknownSni::Default;
 };
 
@@ -44,6 +46,7 @@ struct HostConfig {
   uint32_t backend = 0;           // index into dataplane.backends
   std::vector<BackendChoice> backend_by_alpn;
   bool is_default = false;
+  uint32_t policy = 0;  // index into policies
 };
 
 // How FlowRow and InstallKeys name a host; 0 is none.
@@ -57,6 +60,7 @@ struct ControlConfig {
   std::string user;                  // empty: stay who we are
   log::Format log_format = log::Format::Text;
   log::Level log_level = log::Level::Info;
+  std::vector<handshake::Policy> policies;  // the presets, then the configured ones
   TlsConfig tls;
   std::vector<HostConfig> hosts;      // at least one
   std::vector<std::string> warnings;  // what the operator should know and what stops nothing

@@ -22,6 +22,7 @@ struct Options {
   std::string output = "table";
   CounterFilter filter;
   double interval_s = 1.0;  // of `cores`; 0: since the worker's start
+  std::string policy;       // of `policy show`
 };
 
 int code(ExitCode exit_code) { return static_cast<int>(exit_code); }
@@ -68,6 +69,7 @@ tl::expected<Json, ClientError> fetch(Client& client, const std::string& command
                                       const Options& options) {
   if (command == "connections") return all_connections(client);
   if (command == "cores") return cores(client, options.interval_s);
+  if (command == "policy") return client.ask({{"command", command}, {"name", options.policy}});
   return client.ask({{"command", command}});
 }
 
@@ -100,6 +102,8 @@ tl::expected<std::string, ClientError> answer(const std::string& command, const 
   if (command == "counters") return render_counters(*result, options.filter);
   if (command == "connections") return render_connections(*result);
   if (command == "cores") return render_cores(*result);
+  if (command == "policies") return render_policies(*result);
+  if (command == "policy") return render_policy(*result);
   return render_certs(*result);
 }
 
@@ -109,6 +113,21 @@ void add_common(CLI::App& app, Options& options) {
   app.add_option("--socket", options.socket,
                  "sluice-control's admin socket (default: $SLUICE_ADMIN_SOCKET, "
                  "else /run/sluice/admin.sock)");
+}
+
+// `policy list` and `policy show NAME`; what was chosen, in the words of the admin socket.
+void add_policy(CLI::App& app, Options& options) {
+  CLI::App* policy = app.add_subcommand("policy", "What is offered in a handshake");
+  policy->require_subcommand(1);
+  add_common(*policy->add_subcommand("list", "Presets and configured policies"), options);
+  CLI::App* show = policy->add_subcommand("show", "Versions, suites and groups of one");
+  add_common(*show, options);
+  show->add_option("name", options.policy, "The policy's name")->required();
+}
+
+std::string command_of(const CLI::App& app, const Options& options) {
+  const std::string name = app.get_subcommands().front()->get_name();
+  return name == "policy" && options.policy.empty() ? "policies" : name;
 }
 
 int run(int argc, char** argv) {
@@ -134,12 +153,13 @@ int run(int argc, char** argv) {
                    "seconds to look at (default 1); 0: since the dataplane's start")
       ->check(CLI::Range(0.0, 3600.0));
   add_common(*app.add_subcommand("certs", "The certificates and when they expire"), options);
+  add_policy(app, options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? code(ExitCode::Ok) : code(ExitCode::Usage);
   }
-  const auto text = answer(app.get_subcommands().front()->get_name(), options);
+  const auto text = answer(command_of(app, options), options);
   if (!text) {
     std::fprintf(stderr, "sluicectl: %s\n", text.error().message.c_str());
     return code(text.error().code);

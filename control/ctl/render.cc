@@ -195,4 +195,36 @@ std::string render_certs(const Json& certs) {
   return table.text();
 }
 
+std::string render_policies(const Json& policies) {
+  TextTable table({"NAME", "PRESET", "DEFAULT", "HOSTS", "TLS", "SUITES", "GROUPS", "PREFERENCE"});
+  for (const Json& row : list_of(policies, "policies")) {
+    table.add({text_of(row, "name"), text_of(row, "preset") == "true" ? "yes" : "-",
+               text_of(row, "default") == "true" ? "yes" : "-", text_of(row, "hosts"),
+               text_of(row, "minimum_version") + " to " + text_of(row, "maximum_version"),
+               text_of(row, "suites"), joined(list_of(row, "groups")), text_of(row, "preference")});
+  }
+  return table.text();
+}
+
+std::string render_policy(const Json& policy) {
+  TextTable table({"policy", text_of(policy, "name")});
+  table.add({"versions", "TLS " + text_of(policy, "minimum_version") + " to " +
+                             text_of(policy, "maximum_version")});
+  table.add({"preference", text_of(policy, "preference")});
+  table.add({"security level", text_of(policy, "security_level")});
+  table.add({"groups", or_dash(joined(list_of(policy, "groups")))});
+  table.add({"groups of DHE", or_dash(joined(list_of(policy, "dh_groups")))});
+  table.add({"signatures", or_dash(joined(list_of(policy, "signature_algorithms")))});
+  std::string text = table.text();
+  TextTable suites({"SUITE", "IANA NAME"});
+  for (const Json& suite : list_of(policy, "suites")) {
+    suites.add({text_of(suite, "name"), text_of(suite, "iana_name")});
+  }
+  text += "\n" + suites.text();
+  for (const Json& warning : list_of(policy, "left_out")) {
+    if (warning.is_string()) text += "warning: " + warning.get<std::string>() + "\n";
+  }
+  return text;
+}
+
 }  // namespace sluice::control::ctl

@@ -29,6 +29,9 @@ struct CounterFilter {
 [[nodiscard]] std::string render_connections(const nlohmann::ordered_json& connections);
 [[nodiscard]] std::string render_certs(const nlohmann::ordered_json& certs);
 
+[[nodiscard]] std::string render_policies(const nlohmann::ordered_json& policies);
+[[nodiscard]] std::string render_policy(const nlohmann::ordered_json& policy);
+
 [[nodiscard]] std::string duration_text(uint64_t ms);  // "850ms", "12s", "3m20s", "5h10m", "2d4h"
 [[nodiscard]] std::string bytes_text(uint64_t bytes);  // "512", "1.5K", "20M"
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -167,6 +168,17 @@ void describe(const X509* leaf, Certificate& out) {
   out.not_after = time_seconds(X509_get0_notAfter(leaf));
 }
 
+// What OpenSSL's security levels look at; a self-signed certificate's signature proves nothing.
+int strength_bits(X509* certificate) {
+  const int of_key = EVP_PKEY_get_security_bits(X509_get0_pubkey(certificate));
+  int of_signature = 0;
+  if ((X509_get_extension_flags(certificate) & EXFLAG_SS) != 0 ||
+      X509_get_signature_info(certificate, nullptr, nullptr, &of_signature, nullptr) != 1) {
+    return of_key;
+  }
+  return std::min(of_key, of_signature);
+}
+
 // What a handshake will do with it, done once.
 std::string try_on_tls(X509* leaf, EVP_PKEY* key, STACK_OF(X509) * rest) {
   const SslContextPtr context(SSL_CTX_new(TLS_server_method()));
@@ -239,10 +251,12 @@ tl::expected<std::shared_ptr<const Certificate>, CertificateError> load_certific
     return refuse(File::Chain, error);
   }
   describe(leaf.get(), *out);
+  out->strength_bits = strength_bits(leaf.get());
   bool encoded = to_der(key.get(), i2d_PrivateKey, out->key);
   encoded = to_der(leaf.get(), i2d_X509, out->chain.emplace_back()) && encoded;
   for (int i = 0; i < sk_X509_num(chain.get()); ++i) {
     X509* const link = sk_X509_value(chain.get(), i);
+    out->strength_bits = std::min(out->strength_bits, strength_bits(link));
     encoded = to_der(link, i2d_X509, out->chain.emplace_back()) && encoded;
   }
   if (!encoded) return refuse(File::Chain, "cannot encode \"" + chain_file + "\"; check the file");

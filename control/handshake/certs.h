@@ -29,6 +29,7 @@ struct Certificate {
   std::vector<std::vector<uint8_t>> chain;  // DER, the leaf first
   SecretBytes key;                          // DER
   KeyType type = KeyType::Rsa;
+  int strength_bits = 0;  // the least of the chain's keys and signatures, as OpenSSL counts
   // For the operator.
   std::string subject;
   std::string issuer;

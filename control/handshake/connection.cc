@@ -1,22 +1,12 @@
 // Theory of operation. `feed` writes one record into `read_bio_`, lets OpenSSL go on, and moves
 // what it wrote from `write_bio_` to the caller, on failure too: that is the alert. When OpenSSL
-// reports the handshake complete, `finish` collects the keys for the worker:
+// reports the handshake complete, `finish` collects the keys for the worker (hand_over.cc).
 //
-//   TLS 1.3  both application traffic secrets come through the keylog callback. The client's
-//   records
-//            under its secret have not been read (sequence 0). Ours may have been written: the
-//            session tickets. The message callback sees the header of every record that leaves;
-//            those after SERVER_TRAFFIC_SECRET_0 are counted, and that is the next sequence.
-//            Records, not tickets: one ticket can take several records.
-//   TLS 1.2  keys and salts are derived anew from the master secret, which never leaves this file's
-//            stack. Sequences are counted from each side's ChangeCipherSpec and must be 1 for ours:
-//            the Finished. OpenSSL starts the explicit nonce of GCM at random and adds one for each
-//            record, so the next one is that of our Finished plus one: read off the wire, since no
-//            getter exists.
-//
-// A byte that OpenSSL has taken and not interpreted would be lost in the hand-over, therefore a
-// connection that has any is refused (a client that sends data in the record of its Finished, which
-// no client does).
+// record_size_limit (RFC 8449), which OpenSSL 3.0 lacks, is answered here as a custom extension.
+// Two limits of OpenSSL show: it never seals fragments of less than 512 bytes, so that a client
+// which takes less is not answered and gets none, and it always answers max_fragment_length, so
+// that a client which offers both is answered that one alone (RFC 8449 5 would have it the other
+// way round, and calls both together an error).
 #include "control/handshake/connection.h"
 
 #include <openssl/err.h>
@@ -25,23 +15,13 @@
 #include <cstring>
 
 #include "abi/assert.h"
-#include "crypto/key_schedule.h"
+#include "control/handshake/hello.h"
 
 namespace sluice::control::handshake {
 namespace {
 
-constexpr uint8_t kRecordChangeCipherSpec = 20;
-constexpr uint8_t kRecordAlert = 21;
-constexpr uint8_t kRecordHandshake = 22;
-constexpr size_t kRecordHeader = abi::kRecordHeaderBytes;
-constexpr uint8_t kServerHello = 2;
 constexpr uint8_t kAlertFatal = 2;
-constexpr size_t kExplicitNonceBytes = 8;
-
-// RFC 8446 4.1.3: the random of a ServerHello that is a HelloRetryRequest.
-constexpr uint8_t kRetryRandom[32] = {
-    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
-    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c};
+constexpr uint32_t kLeastSendFragment = 512;  // SSL_set_max_send_fragment(3)
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -63,29 +43,6 @@ bool parse_keylog_secret(std::string_view line, crypto::Secret<crypto::kMaxHashL
     out.mutable_span()[i] = static_cast<uint8_t>(high << 4 | low);
   }
   return true;
-}
-
-// The host name in a server_name extension (RFC 6066 3), normalised; empty when there is no valid
-// one.
-std::string parse_server_name(std::span<const uint8_t> extension) {
-  constexpr size_t kPrefix = 5;  // list length, name type, name length
-  if (extension.size() < kPrefix || extension[2] != TLSEXT_NAMETYPE_host_name) return {};
-  const size_t list = size_t{extension[0]} << 8 | extension[1];
-  const size_t length = size_t{extension[3]} << 8 | extension[4];
-  if (list != extension.size() - 2 || length > extension.size() - kPrefix) return {};
-  const auto* name = reinterpret_cast<const char*>(extension.data() + kPrefix);
-  return normalise_host_name({name, length});
-}
-
-uint32_t fragment_limit(const SSL_SESSION* session) {
-  const uint8_t mode = SSL_SESSION_get_max_fragment_length(session);  // RFC 6066 4: 1 to 4
-  return mode >= 1 && mode <= 4 ? uint32_t{256} << mode : abi::kMaxPlaintextBytes;
-}
-
-uint64_t read_big_endian(const uint8_t* bytes) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < 8; ++i) value = value << 8 | bytes[i];
-  return value;
 }
 
 }  // namespace
@@ -114,6 +71,13 @@ void Connection::install_callbacks(SSL_CTX* ssl_context) {
   SSL_CTX_set_client_hello_cb(ssl_context, on_client_hello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(ssl_context, on_server_name);
   SSL_CTX_set_alpn_select_cb(ssl_context, on_alpn, nullptr);
+  // No parser: the client's is read in client_hello_cb.
+  constexpr unsigned kPlaces =
+      SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS;
+  const int added =
+      SSL_CTX_add_custom_ext(ssl_context, kRecordSizeLimitExtension, kPlaces,
+                             on_answer_record_size_limit, nullptr, nullptr, nullptr, nullptr);
+  SLUICE_ASSERT(added == 1);
 }
 
 Connection& Connection::of(const SSL* ssl) {
@@ -142,22 +106,55 @@ void Connection::on_message(int write, int, int type, const void* data, size_t l
   } else if (type == SSL3_RT_ALERT && length == 2) {
     const bool fatal = bytes[0] == kAlertFatal || SSL_version(ssl) == TLS1_3_VERSION;
     if (fatal) (write == 1 ? self.failure_.alert_sent : self.failure_.alert_received) = bytes[1];
-  } else if (type == SSL3_RT_HANDSHAKE && write == 1 && length > 6 + sizeof kRetryRandom &&
-             bytes[0] == kServerHello) {
-    const bool retry = std::memcmp(bytes + 6, kRetryRandom, sizeof kRetryRandom) == 0;
-    self.failure_.phase = retry ? Phase::ExpectSecondClientHello : Phase::ExpectFinished;
+  } else if (type == SSL3_RT_HANDSHAKE && write == 1) {
+    const auto hello = parse_server_hello({bytes, length});
+    if (!hello) return;
+    self.failure_.phase = hello->retry ? Phase::ExpectSecondClientHello : Phase::ExpectFinished;
+    self.session_.encrypt_then_mac = hello->encrypt_then_mac ? 1 : 0;  // no getter exists
   }
 }
 
 // Called for each ClientHello, so for both when a HelloRetryRequest lies between them.
 int Connection::on_client_hello(SSL* ssl, int* alert, void*) {
-  const unsigned char* extension = nullptr;
-  size_t length = 0;
-  std::string name;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &length) == 1) {
-    name = parse_server_name({extension, length});
+  Connection& self = of(ssl);
+  const std::string name = parse_server_name(hello_extension(ssl, TLSEXT_TYPE_server_name));
+  const int chosen = self.choose_host(name, alert);
+  if (chosen != SSL_CLIENT_HELLO_SUCCESS) return chosen;
+  return self.read_record_size_limit(alert) ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
+}
+
+bool Connection::read_record_size_limit(int* alert) {
+  record_size_limit_ = 0;
+  if (!has_hello_extension(ssl_.get(), kRecordSizeLimitExtension)) return true;
+  const auto limit =
+      parse_record_size_limit(hello_extension(ssl_.get(), kRecordSizeLimitExtension));
+  if (!limit || *limit < kLeastRecordSizeLimit) {
+    *alert = limit ? SSL_AD_ILLEGAL_PARAMETER : SSL_AD_DECODE_ERROR;
+    return false;
   }
-  return of(ssl).choose_host(name, alert);
+  if (!has_hello_extension(ssl_.get(), TLSEXT_TYPE_max_fragment_length))
+    record_size_limit_ = *limit;
+  return true;
+}
+
+// The answer leaves in the clear before TLS 1.3; from the first protected record on what we send
+// keeps to the client's limit. What we take ourselves is the protocol's maximum, which in TLS 1.3
+// counts the inner content type (RFC 8449 4).
+int Connection::on_answer_record_size_limit(SSL* ssl, unsigned, unsigned, const unsigned char** out,
+                                            size_t* out_length, X509*, size_t, int*, void*) {
+  static constexpr uint8_t kOurs12[] = {0x40, 0x00};
+  static constexpr uint8_t kOurs13[] = {0x40, 0x01};
+  Connection& self = of(ssl);
+  const bool tls13 = SSL_version(ssl) == TLS1_3_VERSION;
+  const uint32_t inner_type = tls13 ? 1 : 0;
+  if (self.record_size_limit_ < kLeastSendFragment + inner_type) return 0;
+  const uint32_t fragment =
+      std::min<uint32_t>(self.record_size_limit_ - inner_type, abi::kMaxPlaintextBytes);
+  if (SSL_set_max_send_fragment(ssl, fragment) != 1) return 0;
+  self.client_fragment_limit_ = fragment;
+  *out = tls13 ? kOurs13 : kOurs12;
+  *out_length = sizeof kOurs12;
+  return 1;
 }
 
 int Connection::choose_host(const std::string& name, int* alert) {
@@ -174,7 +171,8 @@ int Connection::choose_host(const std::string& name, int* alert) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;  // RFC 6066 3
     return SSL_CLIENT_HELLO_ERROR;
   }
-  if (context_.apply_host(ssl_.get(), host_)) return SSL_CLIENT_HELLO_SUCCESS;
+  const auto groups = hello_extension(ssl_.get(), TLSEXT_TYPE_supported_groups);
+  if (context_.apply_host(ssl_.get(), host_, groups)) return SSL_CLIENT_HELLO_SUCCESS;
   *alert = SSL_AD_INTERNAL_ERROR;
   return SSL_CLIENT_HELLO_ERROR;
 }
@@ -235,32 +233,6 @@ void Connection::drain(std::vector<uint8_t>& transmit) {
   note_transmitted(std::span(transmit).subspan(before));
 }
 
-void Connection::note_received(std::span<const uint8_t> record) {
-  if (opening_) ++records_opened_;
-  if (record[0] == kRecordChangeCipherSpec) opening_ = true;
-  // OpenSSL does not report an alert that comes instead of Finished.
-  if (record[0] == kRecordAlert && record.size() == kRecordHeader + 2) {
-    failure_.alert_received = record[kRecordHeader + 1];
-  }
-}
-
-// OpenSSL writes whole records, unless it fails in the middle of a flight.
-void Connection::note_transmitted(std::span<const uint8_t> bytes) {
-  while (bytes.size() >= kRecordHeader) {
-    const size_t length = size_t{bytes[3]} << 8 | bytes[4];
-    if (bytes.size() < kRecordHeader + length) break;
-    if (sealing_) {
-      ++records_sealed_;
-      if (bytes[0] == kRecordHandshake && length >= kExplicitNonceBytes) {
-        last_explicit_nonce_ = read_big_endian(bytes.data() + kRecordHeader);
-      }
-    }
-    if (bytes[0] == kRecordChangeCipherSpec) sealing_ = true;
-    bytes = bytes.subspan(kRecordHeader + length);
-  }
-  if (!bytes.empty()) whole_records_ = false;
-}
-
 Progress Connection::fail(FailureCode code, std::string reason) {
   failure_.code = code;
   failure_.reason = std::move(reason);
@@ -281,99 +253,6 @@ Progress Connection::fail_by_openssl() {
     return fail(FailureCode::BadRecord, "a record does not decrypt");
   }
   return fail(classify_openssl_error(error), reason == nullptr ? "no reason given" : reason);
-}
-
-Progress Connection::finish() {
-  if (SSL_has_pending(ssl_.get()) == 1 || BIO_ctrl_pending(read_bio_) != 0 || !whole_records_) {
-    return fail(FailureCode::DataBehindFinished, "data in the record of the Finished");
-  }
-  const auto id =
-      static_cast<uint16_t>(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl_.get())));
-  const crypto::Suite* suite = crypto::find_suite(id);
-  if (suite == nullptr || host_ == HostTable::kNone) {
-    return fail(FailureCode::Internal, "a suite that the record layer does not speak");
-  }
-  const unsigned char* alpn = nullptr;
-  unsigned alpn_length = 0;
-  SSL_get0_alpn_selected(ssl_.get(), &alpn, &alpn_length);
-  if (alpn_length > 0) session_.alpn.assign(reinterpret_cast<const char*>(alpn), alpn_length);
-  session_.version = static_cast<uint16_t>(SSL_version(ssl_.get()));
-  session_.suite = id;
-  session_.host = host_;
-  session_.resumed = SSL_session_reused(ssl_.get()) == 1;
-  session_.open.fragment_limit_bytes = fragment_limit(SSL_get_session(ssl_.get()));
-  session_.seal.fragment_limit_bytes = session_.open.fragment_limit_bytes;
-  const bool exported = session_.version == TLS1_3_VERSION   ? export_tls13(*suite)
-                        : session_.version == TLS1_2_VERSION ? export_tls12(*suite)
-                                                             : false;
-  if (!exported) return fail(FailureCode::Internal, "the keys could not be exported");
-  // An SSL that is freed without both close_notify takes its session out of the cache.
-  SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-  return Progress::Done;
-}
-
-bool Connection::export_tls13(const crypto::Suite& suite) {
-  const size_t length = crypto::hash_length(suite.hash);
-  if (client_secret_.size() != length || server_secret_.size() != length) return false;
-  const auto give = [&](abi::DirectionKeys& keys, TrafficSecret& secret) {
-    std::memcpy(keys.secret, secret.data(), length);
-    keys.secret_length = static_cast<uint8_t>(length);
-    secret.wipe();
-  };
-  give(session_.open, client_secret_);
-  give(session_.seal, server_secret_);
-  session_.open.sequence = 0;
-  session_.seal.sequence = records_under_server_secret_;
-  return true;
-}
-
-bool Connection::export_tls12(const crypto::Suite& suite) {
-  // Exactly one record was sealed, our Finished: with any other count the nonce that was read off
-  // the wire is not the last one, and going on could use a nonce twice.
-  if (!opening_ || !sealing_ || records_sealed_ != 1 || records_opened_ == 0) return false;
-  crypto::Secret<crypto::kMasterSecretLength> master;
-  if (!master.resize_zeroed(crypto::kMasterSecretLength)) return false;
-  const size_t got = SSL_SESSION_get_master_key(SSL_get_session(ssl_.get()),
-                                                master.mutable_span().data(), master.size());
-  uint8_t client_random[crypto::kRandomLength];
-  uint8_t server_random[crypto::kRandomLength];
-  if (got != crypto::kMasterSecretLength ||
-      SSL_get_client_random(ssl_.get(), client_random, sizeof client_random) !=
-          sizeof client_random ||
-      SSL_get_server_random(ssl_.get(), server_random, sizeof server_random) !=
-          sizeof server_random) {
-    return false;
-  }
-  crypto::KeyBlock block;
-  if (!crypto::derive_key_block(context_.provider(), suite, crypto::TlsVersion::Tls12,
-                                master.span(), client_random, server_random, block)) {
-    return false;
-  }
-  const auto give = [](abi::DirectionKeys& keys, const crypto::TrafficKeys& from) {
-    std::memcpy(keys.key, from.key.data(), from.key.size());
-    std::memcpy(keys.iv, from.iv.data(), from.iv.size());
-    keys.key_length = static_cast<uint8_t>(from.key.size());
-    keys.iv_length = static_cast<uint8_t>(from.iv.size());
-  };
-  give(session_.open, block.client_write);
-  give(session_.seal, block.server_write);
-  session_.open.sequence = records_opened_;
-  session_.seal.sequence = records_sealed_;
-  session_.seal.next_explicit_nonce = last_explicit_nonce_ + 1;
-  return true;
-}
-
-void Connection::take_session(Session& out) {
-  out.version = session_.version;
-  out.suite = session_.suite;
-  out.encrypt_then_mac = session_.encrypt_then_mac;
-  out.resumed = session_.resumed;
-  out.host = session_.host;
-  out.alpn = std::move(session_.alpn);
-  out.open = session_.open;
-  out.seal = session_.seal;
-  crypto::secure_zero(&session_.open, sizeof session_.open);
-  crypto::secure_zero(&session_.seal, sizeof session_.seal);
 }
 
 }  // namespace sluice::control::handshake

@@ -29,6 +29,16 @@ class Connection final : public Handshake {
  private:
   using TrafficSecret = crypto::Secret<crypto::kMaxHashLength>;
 
+  // The ends of the last record's payload under the new keys, in one direction.
+  struct Ends {
+    size_t payload_bytes = 0;
+    uint8_t first[8] = {};  // GCM's explicit nonce
+    uint8_t last[64] = {};  // CBC's last ciphertext block, and a MAC behind it
+    void note(std::span<const uint8_t> record);
+    // The 16 bytes that end `behind` bytes before the payload does. False when there are none.
+    [[nodiscard]] bool block_before(size_t behind, uint8_t (&out)[16]) const;
+  };
+
   explicit Connection(Context& context) : context_(context) {}
   bool initialise();
 
@@ -42,7 +52,13 @@ class Connection final : public Handshake {
   static int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length,
                      const unsigned char* offered, unsigned offered_length, void* argument);
 
+  static int on_answer_record_size_limit(SSL* ssl, unsigned type, unsigned context,
+                                         const unsigned char** out, size_t* out_length,
+                                         X509* certificate, size_t index, int* alert,
+                                         void* argument);
+
   int choose_host(const std::string& name, int* alert);
+  bool read_record_size_limit(int* alert);
   void drain(std::vector<uint8_t>& transmit);
   void note_received(std::span<const uint8_t> record);
   void note_transmitted(std::span<const uint8_t> bytes);
@@ -50,7 +66,8 @@ class Connection final : public Handshake {
   Progress fail_by_openssl();
   Progress finish();
   bool export_tls13(const crypto::Suite& suite);
-  bool export_tls12(const crypto::Suite& suite);
+  bool export_legacy(const crypto::Suite& suite);
+  bool export_chaining(const crypto::Suite& suite);
 
   Context& context_;
   SslPtr ssl_;
@@ -66,13 +83,16 @@ class Connection final : public Handshake {
   TrafficSecret client_secret_;
   TrafficSecret server_secret_;
   uint64_t records_under_server_secret_ = 0;
-  // TLS 1.2.
-  bool opening_ = false;  // the client's ChangeCipherSpec has come
-  bool sealing_ = false;  // ours has left
+  // TLS 1.2 and older.
+  bool opening_ = false;       // the client's ChangeCipherSpec has come
+  bool sealing_ = false;       // ours has left
   bool whole_records_ = true;  // all that OpenSSL wrote
   uint64_t records_opened_ = 0;
   uint64_t records_sealed_ = 0;
-  uint64_t last_explicit_nonce_ = 0;
+  Ends last_opened_;
+  Ends last_sealed_;
+  uint32_t record_size_limit_ = 0;  // what the client asks for; 0: nothing
+  uint32_t client_fragment_limit_ = abi::kMaxPlaintextBytes;
 };
 
 }  // namespace sluice::control::handshake

@@ -3,28 +3,28 @@
 // decoded them, so each thread decodes each host's certificates itself, when the host is first
 // asked for: a configuration of thousands of hosts costs nothing at start.
 //
-// Certificates go on the connection, not on the SSL_CTX: one SSL_CTX serves every host, and OpenSSL
-// chooses between a host's RSA and ECDSA certificate by the client's signature algorithms.
+// Certificates go on the connection, not on the SSL_CTX: one SSL_CTX for each policy serves every
+// host, and OpenSSL chooses between a host's RSA and ECDSA certificate by the client's signature
+// algorithms. Every connection begins with the default policy's SSL_CTX, whose session cache and
+// ticket keys it keeps, and changes over when the client has named a host with another.
 //
-// A session may be resumed only with the host it was made for (RFC 8446 4.6.1, RFC 6066 3): the
-// session context is a hash over the host's names.
+// A session may be resumed only with the host and the policy it was made for (RFC 8446 4.6.1,
+// RFC 6066 3): the session context is a hash over the host's names and the policy.
 #include "control/handshake/context.h"
 
 #include <openssl/err.h>
 
 #include "abi/assert.h"
 #include "control/handshake/connection.h"
-#include "control/handshake/policy.h"
 #include "crypto/key_schedule.h"
 
 namespace sluice::control::handshake {
 
-tl::expected<std::unique_ptr<Context>, std::string> Context::create(
-    const TlsConfig& tls, const std::vector<HostConfig>& hosts) {
+tl::expected<std::unique_ptr<Context>, std::string> Context::create(const ControlConfig& config) {
   initialise_openssl();
   auto provider = crypto::Provider::create();
   if (!provider) return tl::unexpected(std::string(crypto::to_string(provider.error())));
-  std::unique_ptr<Context> context(new Context(tls, hosts, std::move(*provider)));
+  std::unique_ptr<Context> context(new Context(config, std::move(*provider)));
   if (std::string error = context->initialise(); !error.empty()) return tl::unexpected(error);
   return context;
 }
@@ -34,16 +34,27 @@ std::string Context::initialise() {
   if (!library_) return "OpenSSL has no memory for a library context";
   default_provider_.reset(OSSL_PROVIDER_load(library_.get(), "default"));
   if (!default_provider_) return "OpenSSL's default provider does not load";
-  ssl_context_.reset(SSL_CTX_new_ex(library_.get(), nullptr, TLS_server_method()));
-  if (!ssl_context_) return "OpenSSL refuses an SSL_CTX";
-  if (std::string error = apply_policy(ssl_context_.get(), tls_); !error.empty()) return error;
-  Connection::install_callbacks(ssl_context_.get());
-  for (uint32_t index = 0; index < hosts_.size(); ++index) {
-    for (const std::string& name : hosts_[index].names) table_.add(name, index);
-    if (hosts_[index].is_default) default_host_ = index;
+  if (std::string error = use_policy(config_.tls.policy); !error.empty()) return error;
+  for (uint32_t index = 0; index < config_.hosts.size(); ++index) {
+    const HostConfig& host = config_.hosts[index];
+    if (std::string error = use_policy(host.policy); !error.empty()) return error;
+    for (const std::string& name : host.names) table_.add(name, index);
+    if (host.is_default) default_host_ = index;
   }
   return {};
 }
+
+std::string Context::use_policy(uint32_t index) {
+  if (policies_.contains(index)) return {};
+  SLUICE_ASSERT(index < config_.policies.size());
+  auto policy = PolicyContext::create(library_.get(), config_.policies[index]);
+  if (!policy) return policy.error();
+  Connection::install_callbacks(policy->ssl_context());
+  policies_.emplace(index, std::move(*policy));
+  return {};
+}
+
+SSL_CTX* Context::ssl_context() const { return policies_.at(config_.tls.policy).ssl_context(); }
 
 std::unique_ptr<Handshake> Context::begin() { return Connection::create(*this); }
 
@@ -51,7 +62,7 @@ uint32_t Context::select_host(const std::string& name, bool& fallback) const {
   fallback = false;
   if (!name.empty()) {
     if (const uint32_t found = table_.find(name); found != HostTable::kNone) return found;
-    if (tls_.unknown_sni == UnknownSni::Reject) return HostTable::kNone;
+    if (config_.tls.unknown_sni == UnknownSni::Reject) return HostTable::kNone;
   }
   fallback = true;
   return default_host_;
@@ -85,17 +96,20 @@ std::unique_ptr<Context::DecodedHost> Context::decode(const HostConfig& host) co
   }
   std::string names;
   for (const std::string& name : host.names) names += name + '\n';
+  names += config_.policies[host.policy].name;
   const auto* text = reinterpret_cast<const uint8_t*>(names.data());
   const bool hashed = crypto::digest(provider_, crypto::Hash::Sha256, {text, names.size()},
                                      decoded->session_context);
   return hashed ? std::move(decoded) : nullptr;
 }
 
-bool Context::apply_host(SSL* ssl, uint32_t index) {
-  SLUICE_ASSERT(index < hosts_.size());
+bool Context::apply_host(SSL* ssl, uint32_t index, std::span<const uint8_t> supported_groups) {
+  SLUICE_ASSERT(index < config_.hosts.size());
   std::unique_ptr<DecodedHost>& decoded = decoded_[index];
-  if (!decoded) decoded = decode(hosts_[index]);
+  if (!decoded) decoded = decode(config_.hosts[index]);
   if (!decoded) return false;
+  const PolicyContext& policy = policies_.at(config_.hosts[index].policy);
+  if (!policy.apply(ssl) || !policy.choose_dh(ssl, supported_groups)) return false;
   for (const DecodedCertificate& entry : decoded->certificates) {
     if (SSL_use_cert_and_key(ssl, entry.leaf.get(), entry.key.get(), entry.rest.get(), 1) != 1) {
       return false;

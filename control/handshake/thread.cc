@@ -10,7 +10,7 @@ tl::expected<std::unique_ptr<HandshakeThread>, std::string> HandshakeThread::cre
   auto loop = Loop::create();
   if (!loop) return tl::unexpected(loop.error());
   self->loop_ = std::move(*loop);
-  auto context = Context::create(config.tls, config.hosts);
+  auto context = Context::create(config);
   if (!context) return tl::unexpected(context.error());
   self->context_ = std::move(*context);
   self->service_ =

@@ -135,7 +135,7 @@ PortConfig read_port(const Table& table) {
 
 void read_tables(const Document& document, Reading& reading) {
   const Table root = document.root();
-  root.ignore({"control", "tls", "host"});
+  root.ignore({"control", "tls", "policy", "host"});
   DataplaneConfig& config = reading.config;
   read_dataplane(document, root.required_table("dataplane"), config);
   reading.ports = root.required_tables("port", kMaxPorts);

@@ -82,8 +82,8 @@ struct DataplaneConfig {
 };
 
 tl::expected<DataplaneConfig, Error> load_dataplane_config(const std::string& path);
-// The same of an opened document, which the caller then goes on reading: [control], [tls] and
-// [[host]] are left to it.
+// The same of an opened document, which the caller then goes on reading: [control], [tls], [policy]
+// and [[host]] are left to it.
 tl::expected<DataplaneConfig, Error> read_dataplane_config(const Document& document);
 
 // Whether `address` lies in the network of `network`.

@@ -60,8 +60,7 @@ log_format = "text"             # "text" | "json"
 log_level = "info"              # "debug" | "info" | "warning" | "error"
 
 [tls]
-minimum_version = "1.2"         # "1.2" | "1.3"
-maximum_version = "1.3"
+policy = "intermediate-5.8"     # "modern-5.8" | "intermediate-5.8" | "old-5.8" | a [policy.NAME]
 unknown_sni = "default"         # "default" (default certificate) | "reject" (unrecognized_name)
 
 [[host]]

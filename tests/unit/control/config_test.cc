@@ -68,11 +68,17 @@ processors = [0, 1]
 log_format = "json"
 log_level = "debug"
 [tls]
-minimum_version = "1.3"
-maximum_version = "1.3"
+policy = "modern-5.8"
 unknown_sni = "reject"
+[policy.lab]
+base = "old-5.8"
+maximum_version = "1.2"
+ciphers = "ECDHE+AESGCM:@SECLEVEL=1"
+groups = "P-384:secp256r1"
+preference = "chacha-first"
 [[host]]
 names = ["A.test", "*.w.test"]
+policy = "lab"
 certificates = [{ chain = "a.pem", key = "a.key" }, { chain = "rsa.pem", key = "rsa.key" }]
 alpn = ["h2", "http/1.1"]
 backend = "files"
@@ -84,25 +90,34 @@ backend_by_alpn = { h2 = "files-h2c" }
   EXPECT_THAT(config->processors, ::testing::ElementsAre(0, 1));
   EXPECT_EQ(config->log_format, log::Format::Json);
   EXPECT_EQ(config->log_level, log::Level::Debug);
-  EXPECT_EQ(config->tls.minimum_version, 0x0304);
+  EXPECT_EQ(config->policies[config->tls.policy].name, "modern-5.8");
   EXPECT_EQ(config->tls.unknown_sni, UnknownSni::Reject);
   ASSERT_EQ(config->hosts.size(), 1U);
   const HostConfig& host = config->hosts[0];
   EXPECT_THAT(host.names, ::testing::ElementsAre("a.test", "*.w.test"));
+  const handshake::Policy& policy = config->policies[host.policy];
+  EXPECT_EQ(policy.name, "lab");
+  EXPECT_EQ(policy.maximum_version, 0x0303);
+  EXPECT_EQ(policy.security_level, 1);
+  EXPECT_EQ(handshake::join_names(policy.groups), "P-384:P-256");
+  EXPECT_EQ(policy.preference, handshake::Preference::ChachaFirst);
   EXPECT_EQ(host.certificates.size(), 2U);
   EXPECT_EQ(config->dataplane.backends[host.backend].name, "files");
   ASSERT_EQ(host.backend_by_alpn.size(), 1U);
   EXPECT_EQ(config->dataplane.backends[host.backend_by_alpn[0].backend].name, "files-h2c");
-  // rsa.pem is not valid for *.w.test.
-  EXPECT_THAT(config->warnings, ::testing::ElementsAre(HasSubstr("not valid for *.w.test")));
+  // rsa.pem is not valid for *.w.test; TLS 1.0 and 1.1 are what is left out of the policy.
+  EXPECT_THAT(config->warnings,
+              ::testing::ElementsAre(HasSubstr("not valid for *.w.test"),
+                                     HasSubstr("policy lab: TLS 1.0 is left out"),
+                                     HasSubstr("policy lab: TLS 1.1 is left out")));
 }
 
 TEST(Config, Defaults) {
   const auto config = load(kHost);
   ASSERT_TRUE(config.has_value()) << config.error().to_string();
   EXPECT_EQ(config->handshake_threads, 1U);
-  EXPECT_EQ(config->tls.minimum_version, 0x0303);
-  EXPECT_EQ(config->tls.maximum_version, 0x0304);
+  EXPECT_EQ(config->policies[config->tls.policy].name, "intermediate-5.8");
+  EXPECT_EQ(config->hosts[0].policy, config->tls.policy);
   EXPECT_EQ(config->tls.unknown_sni, UnknownSni::Default);
   EXPECT_EQ(config->log_level, log::Level::Info);
   EXPECT_TRUE(config->hosts[0].is_default);
@@ -137,9 +152,32 @@ TEST(Config, ErrorsNameThePlaceAndTheRemedy) {
       {"[control]\nprocessors = [-1]\n" + good, "processors = [-1]", ""},
       {"[control]\nadmin_socket = \"" + std::string(120, 'x') + "\"\n" + good, "admin_socket",
        "107"},
-      {"[tls]\nminimum_version = \"1.1\"\n" + good, "minimum_version", "1.2"},
-      {"[tls]\nminimum_version = \"1.3\"\nmaximum_version = \"1.2\"\n" + good,
+      {"[tls]\nminimum_version = \"1.2\"\n" + good, "minimum_version", "policy"},
+      {"[tls]\npolicy = \"modern-5.9\"\n" + good, "policy =", "modern-5.8"},
+      {"[tls]\npolicy = \"lab\"\n" + good, "policy =", "[policy.lab]"},
+      {"[policy.\"modern-5.8\"]\n" + good, "[policy.\"modern", "preset"},
+      {"[policy.a]\nbase = \"b\"\n" + good, "base", "intermediate-5.8"},
+      {"[policy.a]\nminimum_version = \"3.0\"\n" + good, "minimum_version", "1.0"},
+      {"[policy.a]\nminimum_version = \"1.3\"\nmaximum_version = \"1.2\"\n" + good,
        "minimum_version = \"1.3\"", "above"},
+      {"[policy.a]\nciphers = \"NOTHING\"\n" + good, "ciphers", "openssl ciphers"},
+      {"[policy.a]\nciphersuites = \"TLS_AES_512\"\n" + good, "ciphersuites", "TLS 1.3"},
+      {"[policy.a]\ngroups = \"X25519:P-257\"\n" + good, "groups", "P-256"},
+      {"[policy.a]\ngroups = \"P-256:prime256v1\"\n" + good, "groups", "twice"},
+      {"[policy.a]\ndh_groups = \"X25519\"\n" + good, "dh_groups", "ffdhe2048"},
+      {"[policy.a]\nsignature_algorithms = \"rsa_md2\"\n" + good, "signature_algorithms",
+       "rsa_pss_rsae_sha256"},
+      {"[policy.a]\npreference = \"ours\"\n" + good, "preference", "chacha-first"},
+      {"[policy.a]\nmaximum_version = \"1.2\"\nciphers = \"PSK:aNULL\"\n" + good, "[policy.a]",
+       "nothing is left"},
+      {"[tls]\npolicy = \"a\"\n[policy.a]\nciphers = \"NOTHING\"\n" + good, "ciphers",
+       "openssl ciphers"},
+      {"[tls]\npolicy = \"a\"\n[policy.a]\nciphers = \"ALL:@SECLEVEL=5\"\n"
+       "groups = \"P-521\"\n" +
+           good,
+       "certificates = ", "128 bits of strength"},
+      {"[tls]\npolicy = \"a\"\n[policy.a]\nsignature_algorithms = \"RSA+SHA256\"\n" + good,
+       "certificates = ", "no suite or no signature"},
       {"[tls]\nunknown_sni = 3\n" + good, "unknown_sni = 3", "reject"},
       {"[tsl]\nunknown_sni = \"reject\"\n" + good, "[tsl]", "tls"},
       {host("names = [\"a.test\"]", "names = [\"a..test\"]"), "names = ", "not a host name"},

@@ -34,6 +34,12 @@ TestPki::TestPki() {
   const Leaf dual_rsa = ca.issue("dual-rsa", TestKey::Rsa2048, {"dual.sluice.test"});
   const Leaf dual_ecdsa = ca.issue("dual-ecdsa", TestKey::EcP256, {"dual.sluice.test"});
   const Leaf wild = ca.issue("wild", TestKey::EcP384, {"*.wild.sluice.test"});
+  for (const handshake::Preset& preset : handshake::policy_presets()) {
+    config.policies.push_back(handshake::resolve_policy(preset.name, preset.spec).value());
+    if (preset.name == handshake::kDefaultPolicy) {
+      config.tls.policy = static_cast<uint32_t>(config.policies.size() - 1);
+    }
+  }
   for (const char* address : {"10.99.2.2:8080", "10.99.2.2:8081"}) {
     abi::config::BackendConfig backend;
     backend.name = address;
@@ -48,6 +54,7 @@ TestPki::TestPki() {
   config.hosts.push_back(make_host(directory, {"dual.sluice.test"}, {dual_rsa, dual_ecdsa}, 0));
   config.hosts.push_back(make_host(directory, {"*.wild.sluice.test"}, {wild}, 0));
   config.hosts.push_back(make_host(directory, {"exact.wild.sluice.test"}, {ecdsa}, 1));
+  for (HostConfig& host : config.hosts) host.policy = config.tls.policy;
 }
 
 const TestPki& test_pki() {
@@ -55,14 +62,29 @@ const TestPki& test_pki() {
   return pki;
 }
 
+ControlConfig with_policy(const handshake::PolicySpec& spec) {
+  ControlConfig config = test_pki().config;
+  auto policy = handshake::resolve_policy("test", spec);
+  if (!policy) throw std::runtime_error(policy.error().message);
+  config.policies.push_back(std::move(*policy));
+  config.tls.policy = static_cast<uint32_t>(config.policies.size() - 1);
+  for (HostConfig& host : config.hosts) host.policy = config.tls.policy;
+  return config;
+}
+
 Client::Client(const ClientOptions& options) {
   context_.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* const context = context_.get();
   SSL_CTX_set_security_level(context, 0);
-  SSL_CTX_set_min_proto_version(context, options.version);
+  SSL_CTX_set_min_proto_version(
+      context, options.minimum_version != 0 ? options.minimum_version : options.version);
   SSL_CTX_set_max_proto_version(context, options.version);
+  if (!options.suites13.empty()) {
+    SSL_CTX_set_ciphersuites(context, options.suites13.c_str());
+  }
+  if (options.fallback_scsv) SSL_CTX_set_mode(context, SSL_MODE_SEND_FALLBACK_SCSV);
   if (!options.suites.empty()) {
-    if (options.version == TLS1_3_VERSION) {
+    if (options.suites.starts_with("TLS_")) {
       SSL_CTX_set_ciphersuites(context, options.suites.c_str());
     } else {
       SSL_CTX_set_cipher_list(context, options.suites.c_str());
@@ -76,6 +98,16 @@ Client::Client(const ClientOptions& options) {
     SSL_CTX_clear_options(context, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
   }
   if (!options.session_tickets) SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  if (!options.encrypt_then_mac) SSL_CTX_set_options(context, SSL_OP_NO_ENCRYPT_THEN_MAC);
+  if (!options.extended_master_secret) {
+    SSL_CTX_set_options(context, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+  }
+  offered_record_size_limit_ = options.record_size_limit;
+  if (!options.record_size_limit.empty()) {
+    constexpr unsigned kPlaces =
+        SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS;
+    SSL_CTX_add_custom_ext(context, 28, kPlaces, on_add_limit, nullptr, this, on_limit, this);
+  }
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context, on_session);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
@@ -106,8 +138,26 @@ Client::~Client() { SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVE
 
 void Client::on_message(int write, int, int type, const void* bytes, size_t length, SSL* ssl,
                         void*) {
-  if (write != 0 || type != SSL3_RT_ALERT || length != 2) return;
-  static_cast<Client*>(SSL_get_app_data(ssl))->alert_ = static_cast<const uint8_t*>(bytes)[1];
+  if (write != 0) return;
+  auto* self = static_cast<Client*>(SSL_get_app_data(ssl));
+  const auto* data = static_cast<const uint8_t*>(bytes);
+  if (type == SSL3_RT_ALERT && length == 2) self->alert_ = data[1];
+  if (type == SSL3_RT_HANDSHAKE && length > 0 && data[0] == 2) ++self->server_hellos_;
+}
+
+int Client::on_add_limit(SSL*, unsigned, unsigned, const unsigned char** out, size_t* length, X509*,
+                         size_t, int*, void* self) {
+  const ByteVector& body = static_cast<Client*>(self)->offered_record_size_limit_;
+  *out = body.data();
+  *length = body.size();
+  return 1;
+}
+
+int Client::on_limit(SSL*, unsigned, unsigned, const unsigned char* in, size_t length, X509*,
+                     size_t, int*, void* self) {
+  if (length != 2) return 0;
+  static_cast<Client*>(self)->record_size_limit_ = uint32_t{in[0]} << 8 | in[1];
+  return 1;
 }
 
 int Client::on_session(SSL* ssl, SSL_SESSION* session) {
@@ -152,7 +202,7 @@ Harness::Harness(ControlConfig with) : config(std::move(with)) {
   auto made_loop = Loop::create();
   if (!made_loop) throw std::runtime_error(made_loop.error());
   loop = std::move(*made_loop);
-  auto made_context = handshake::Context::create(config.tls, config.hosts);
+  auto made_context = handshake::Context::create(config);
   if (!made_context) throw std::runtime_error(made_context.error());
   context = std::move(*made_context);
   service = std::make_unique<handshake::Service>(config, *context, *loop, 1, stats);

@@ -29,16 +29,24 @@ struct TestPki {
   TestPki();
 };
 const TestPki& test_pki();  // made once: keys take time
+// The configuration of test_pki() with all hosts under this policy.
+ControlConfig with_policy(const handshake::PolicySpec& spec);
 
 struct ClientOptions {
   uint16_t version = TLS1_3_VERSION;  // both minimum and maximum
+  uint16_t minimum_version = 0;       // another minimum
   std::string suites;                 // of that version; empty: OpenSSL's default
+  std::string suites13;               // of TLS 1.3 beside older ones
   std::string server_name = "rsa.sluice.test";
   std::string groups;
   std::string signature_algorithms;
   std::vector<std::string> alpn;
   bool middlebox_compatibility = true;
   bool session_tickets = true;
+  bool encrypt_then_mac = true;
+  bool extended_master_secret = true;
+  bool fallback_scsv = false;              // RFC 7507
+  std::vector<uint8_t> record_size_limit;  // the extension's body; empty: not sent
   SSL_SESSION* session = nullptr;
 };
 
@@ -58,10 +66,17 @@ class Client {
   // The alert that came from the server, -1 for none.
   [[nodiscard]] int alert_received() const { return alert_; }
   [[nodiscard]] SSL_SESSION* session() const { return session_.get(); }
+  [[nodiscard]] int server_hellos() const { return server_hellos_; }
+  // What the server answered to record_size_limit, 0 for nothing.
+  [[nodiscard]] uint32_t record_size_limit() const { return record_size_limit_; }
 
  private:
   static void on_message(int write, int version, int type, const void* bytes, size_t length,
                          SSL* ssl, void* self);
+  static int on_add_limit(SSL* ssl, unsigned type, unsigned context, const unsigned char** out,
+                          size_t* length, X509* certificate, size_t index, int* alert, void* self);
+  static int on_limit(SSL* ssl, unsigned type, unsigned context, const unsigned char* in,
+                      size_t length, X509* certificate, size_t index, int* alert, void* self);
   static int on_session(SSL* ssl, SSL_SESSION* session);
 
   SslContextPtr context_;
@@ -69,6 +84,9 @@ class Client {
   BIO* read_bio_ = nullptr;
   BIO* write_bio_ = nullptr;
   int alert_ = -1;
+  int server_hellos_ = 0;
+  ByteVector offered_record_size_limit_;
+  uint32_t record_size_limit_ = 0;
   struct FreeSession {
     void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
   };

@@ -124,6 +124,24 @@ TEST_F(Programs, CheckValidates) {
   EXPECT_EQ(access(socket().c_str(), F_OK), -1) << "something was started";
 }
 
+TEST_F(Programs, CheckWarnsOfWhatAPolicyLeavesOut) {
+  directory_.write("lab.toml", read_file(config()) + R"(policy = "lab"
+[policy.lab]
+ciphers = "ECDHE+AESGCM:RC4:PSK-AES128-GCM-SHA256"
+)");
+  EXPECT_EQ(run({SLUICE_CONTROL, "--config", directory_.file("lab.toml"), "--check"}), 0);
+  EXPECT_THAT(output_, HasSubstr("warning: policy lab: RC4 is left out: "));
+  EXPECT_THAT(output_, HasSubstr("warning: policy lab: PSK-AES128-GCM-SHA256 is left out: "));
+  directory_.write("none.toml", read_file(config()) + R"([policy.none]
+minimum_version = "1.2"
+maximum_version = "1.2"
+ciphers = "PSK:SRP:aNULL:eNULL"
+)");
+  EXPECT_EQ(run({SLUICE_CONTROL, "--config", directory_.file("none.toml"), "--check"}), 1);
+  EXPECT_THAT(output_, HasSubstr("none.toml:22:1: nothing is left of this policy"));
+  EXPECT_EQ(std::count(output_.begin(), output_.end(), '\n'), 1) << output_;
+}
+
 TEST_F(Programs, Usage) {
   EXPECT_EQ(run({SLUICE_CONTROL}), 2);
   EXPECT_EQ(run({SLUICE_CONTROL, "--config", config(), "--bogus"}), 2);
@@ -150,6 +168,13 @@ TEST_F(Programs, StartAskStop) {
   setenv("SLUICE_ADMIN_SOCKET", socket().c_str(), 1);
   EXPECT_EQ(ctl({"status"}), 0);
   unsetenv("SLUICE_ADMIN_SOCKET");
+  EXPECT_EQ(ctl({"policy", "list", "--socket", socket()}), 0);
+  EXPECT_THAT(output_, HasSubstr("old-5.8"));
+  EXPECT_EQ(ctl({"policy", "show", "intermediate-5.8", "--socket", socket()}), 0);
+  EXPECT_THAT(output_, HasSubstr("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"));
+  EXPECT_THAT(output_, HasSubstr("TLS 1.2 to 1.3"));
+  EXPECT_EQ(ctl({"policy", "show", "none", "--socket", socket()}), 1);
+  EXPECT_EQ(ctl({"policy", "--socket", socket()}), 2);
   EXPECT_EQ(ctl({"counters", "--socket", socket()}), 1);  // refused: not attached
   EXPECT_EQ(ctl({"connections", "--socket", socket()}), 1);
 
