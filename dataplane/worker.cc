@@ -68,6 +68,8 @@ flow::EngineConfig engine_config(const WorkerSettings& settings, const net::Nic&
                          config.source_bits_ipv6};
   engine.handshake_wait_us = Micros{config.handshake_wait_ms} * 1000;
   engine.idle_timeout_us = Micros{config.idle_timeout_ms} * 1000;
+  engine.record_size = {config.records.dynamic_size, config.records.full_size_after_bytes,
+                        Micros{config.records.small_size_after_idle_ms} * 1000};
   std::memcpy(engine.hash_key, settings.hash_key, sizeof engine.hash_key);
   for (const auto& listener : config.listeners) {
     const bool tls = listener.protocol == abi::config::ListenerProtocol::Tls;
@@ -84,6 +86,25 @@ flow::EngineConfig engine_config(const WorkerSettings& settings, const net::Nic&
   return engine;
 }
 
+tls::RecordPolicy record_policy(const abi::config::RecordsConfig& config) {
+  tls::RecordPolicy policy;
+  switch (config.padding) {
+    case abi::config::RecordPadding::None:
+      policy.padding = tls::Padding::None;
+      break;
+    case abi::config::RecordPadding::Block:
+      policy.padding = tls::Padding::Block;
+      break;
+    case abi::config::RecordPadding::Random:
+      policy.padding = tls::Padding::Random;
+      break;
+  }
+  policy.padding_block_bytes = config.padding_block_bytes;
+  policy.padding_random_bytes = config.padding_random_bytes;
+  policy.key_update_after_records = config.key_update_after_records;
+  return policy;
+}
+
 }  // namespace
 
 Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider made)
@@ -91,7 +112,7 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       nic(all.worker(with.number, counters)),
       provider(std::move(made)),
       key_cache(kKeyCacheEntries, counters),
-      records{provider, key_cache, counters},
+      records(provider, key_cache, counters, record_policy(with.config->records)),
       pools(tcp::PoolSizes::of(with.config->max_connections)),
       tcp_config(make_tcp_config(*with.config, all)),
       stack{tcp_config, pools, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},

@@ -20,6 +20,7 @@ inline constexpr uint32_t kMaxPlaintextBytes = 1U << 14;
 inline constexpr uint32_t kMaxCiphertext13Bytes = kMaxPlaintextBytes + 256;
 inline constexpr uint32_t kMaxCiphertext12Bytes = kMaxPlaintextBytes + 2048;
 inline constexpr uint32_t kMaxTagBytes = 16;
+inline constexpr uint32_t kMinFragmentLimitBytes = 64;  // RFC 8449 4: no endpoint may ask for less
 
 // The handshake phase of one flow.
 inline constexpr uint32_t kHandshakeCreditBytes = 64 * 1024;     // before control grants more
@@ -66,5 +67,8 @@ inline constexpr uint32_t kMinIdleTimeoutMs = 1000;
 inline constexpr uint32_t kMaxIdleTimeoutMs = 24 * 3600 * 1000;
 inline constexpr uint32_t kMinSourceBitsIpv4 = 8;
 inline constexpr uint32_t kMinSourceBitsIpv6 = 16;
+inline constexpr uint32_t kMinPaddingBlockBytes = 2;
+inline constexpr uint32_t kMaxKeyUpdateAfterRecords = 1U << 24;  // RFC 8446 5.5: AES-GCM's, halved
+inline constexpr uint32_t kMaxRampBytes = 1U << 30;
 
 }  // namespace sluice::abi

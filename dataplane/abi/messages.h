@@ -25,7 +25,7 @@
 
 namespace sluice::abi {
 
-inline constexpr uint32_t kAbiVersion = 2;
+inline constexpr uint32_t kAbiVersion = 3;
 
 // Names a flow for as long as it lives: a message that comes late misses harmlessly, because the
 // generation has changed.
@@ -179,15 +179,15 @@ struct DirectionKeys {
   uint8_t secret[48] = {};
   uint8_t key[32] = {};
   uint8_t mac_key[48] = {};
-  uint8_t iv[16] = {};              // fixed IV of the AEAD, or implicit IV
-  uint8_t chaining_block[16] = {};  // TLS 1.0 CBC: last ciphertext block
-  uint64_t sequence = 0;            // of the next record
+  uint8_t iv[16] = {};              // salt of AES-GCM (4 bytes), IV of ChaCha20 (12), TLS 1.0 (16)
+  uint8_t chaining_block[16] = {};  // TLS 1.0: last ciphertext block (EtM: in front of the MAC)
+  uint64_t sequence = 0;            // of the next record; at least 1 before TLS 1.3
   uint64_t next_explicit_nonce = 0; // TLS 1.2 GCM
   uint8_t secret_length = 0;
   uint8_t key_length = 0;
   uint8_t mac_key_length = 0;
   uint8_t iv_length = 0;
-  uint32_t fragment_limit_bytes = 0;  // plaintext per record, 1..16384
+  uint32_t fragment_limit_bytes = 0;  // content, 64..16384; in TLS 1.3 RFC 8449's limit less one
 };
 static_assert(sizeof(DirectionKeys) == 184);
 

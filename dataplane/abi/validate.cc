@@ -66,18 +66,22 @@ bool secrets_valid_13(const DirectionKeys& keys) {
 
 // Older: what the key block is cut into (RFC 5246 6.3). AEAD suites have a fixed IV of 4 (GCM, RFC
 // 5288) or 12 bytes (ChaCha20-Poly1305, RFC 7905) and no MAC key; CBC suites have a MAC key, and
-// an IV in the key block only in TLS 1.0.
+// an IV in the key block only in TLS 1.0. Before TLS 1.2 the MAC is HMAC-SHA1.
 bool secrets_valid_12(const DirectionKeys& keys, uint16_t version) {
   if (keys.secret_length != 0 || (keys.key_length != 16 && keys.key_length != 32)) return false;
   if (keys.mac_key_length == 0) {
-    return version == kTls12 && (keys.iv_length == 4 || keys.iv_length == 12);
+    return version == kTls12 &&
+           (keys.iv_length == 4 || (keys.iv_length == 12 && keys.key_length == 32));
   }
-  return (keys.mac_key_length == 20 || keys.mac_key_length == 32 || keys.mac_key_length == 48) &&
-         (keys.iv_length == 0 || keys.iv_length == 16);
+  const bool mac_known = keys.mac_key_length == 20 ||
+                         (version == kTls12 && (keys.mac_key_length == 32 ||
+                                                keys.mac_key_length == 48));
+  return mac_known && keys.iv_length == (version == kTls10 ? 16 : 0);
 }
 
 bool direction_valid(const DirectionKeys& keys, uint16_t version) {
-  return keys.fragment_limit_bytes >= 1 && keys.fragment_limit_bytes <= kMaxPlaintextBytes &&
+  return keys.fragment_limit_bytes >= kMinFragmentLimitBytes &&
+         keys.fragment_limit_bytes <= kMaxPlaintextBytes &&
          (version == kTls13 ? secrets_valid_13(keys) : secrets_valid_12(keys, version));
 }
 

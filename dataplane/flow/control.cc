@@ -8,7 +8,7 @@
 #include "abi/sleep.h"
 #include "abi/validate.h"
 #include "crypto/secret.h"
-#include "flow/engine.h"
+#include "flow/engine_send.h"
 
 namespace sluice::flow {
 
@@ -185,7 +185,7 @@ void Engine::fill_row(const Flow& flow, Micros now, abi::FlowRow& row) const {
   row.backend = flow.sides[1].tuple.remote;
   row.backend_local_port = flow.sides[1].tuple.local.port;
   if (flow.keys.installed()) {
-    row.tls_version = flow.keys.tls13() ? 0x0304 : 0x0303;
+    row.tls_version = static_cast<uint16_t>(flow.keys.version);
     row.suite = flow.keys.suite->id;
   }
   row.host_tag = flow.host_tag;

@@ -26,7 +26,8 @@ Engine::Engine(const EngineConfig& config, const EngineResources& resources)
       free_(std::make_unique<uint32_t[]>(config.max_flows)),
       dirty_(std::make_unique<uint32_t[]>(config.max_flows)),
       stalled_(std::make_unique<uint32_t[]>(config.max_flows)),
-      scratch_(std::make_unique<uint8_t[]>(kScratchBytes)) {
+      scratch_(std::make_unique<uint8_t[]>(kScratchBytes)),
+      batch_(std::make_unique<CbcBatch>()) {
   SLUICE_ASSERT(config.listeners.size() <= abi::kMaxListeners);
   SLUICE_ASSERT(config.workers >= 1 && config.core < config.workers);
   // The lowest index is on top: a lightly loaded worker touches few of its flows' pages.

@@ -14,23 +14,22 @@
 #include <memory>
 #include <vector>
 
-#include "abi/counters.h"
 #include "abi/region.h"
-#include "abi/validate.h"
+#include "flow/cbc_batch.h"
 #include "flow/engine_config.h"
-#include "flow/flow.h"
 #include "flow/flow_table.h"
+#include "flow/gather.h"
+#include "flow/listing.h"
 #include "flow/source_limit.h"
 #include "flow/source_port.h"
 #include "net/icmp_error.h"
-#include "net/record_pool.h"
 #include "net/segment.h"
 #include "tcp/connection.h"
 #include "tcp/input.h"
 #include "tcp/tcb.h"
 #include "tcp/time_wait.h"
 #include "tcp/timer_wheel.h"
-#include "tls/keys.h"
+#include "tls/post_handshake.h"
 
 namespace sluice::flow {
 
@@ -68,13 +67,6 @@ class Engine {
   uint32_t flows_active() const { return active_; }
 
  private:
-  struct Listing {  // a ListFlows being answered
-    bool active = false;
-    uint64_t token = 0;
-    uint32_t next_index = 0;
-    uint32_t rows_left = 0;
-  };
-
   // engine.cc: segments to flows.
   const net::FlowTuple& tuple_of(FlowRef reference) const;
   void input_no_flow(net::Segment& segment, uint32_t hash, Micros now);
@@ -110,7 +102,6 @@ class Engine {
   bool begin_handshake(Flow& flow, Micros now);
   void wait_for_control(Flow& flow);
   void refuse(Flow& flow, const tls::Refusal& refusal, Micros now);
-  // False: the ring is full.
   bool report_end(Flow& flow, abi::CloseReason reason, bool awaits_answer = false);
   void await_answer(Flow& flow, abi::CloseReason reason);
   void stream_ended(Flow& flow, Micros now);
@@ -124,13 +115,29 @@ class Engine {
   void relay_step(Flow& flow, Micros now);
   void open_records(Flow& flow, Micros now);
   bool open_one(Flow& flow, uint32_t record_bytes, Micros now);
+  bool act(Flow& flow, const tls::Action& action, const uint8_t* reply, Micros now);
   void seal_data(Flow& flow, Micros now);
+  uint32_t record_limit(Flow& flow, Micros now);
+  bool update_keys(Flow& flow, Micros now);
   void pass_data(Flow& flow, Side from, Micros now);
   void end_directions(Flow& flow, Micros now);
   void close_with_alert(Flow& flow, const tls::Refusal& refusal, Micros now);
   bool start_backend(Flow& flow, const abi::SocketAddress& backend, Micros now);
+
+  // cbc_relay.cc: CBC records in batches over all flows.
+  uint8_t* claim(Flow& flow, Side to, uint32_t bytes, QueuedRecord& record);
+  bool queue_open(Flow& flow, uint32_t record_bytes);
+  bool queue_seal(Flow& flow, std::span<const crypto::ConstPiece> plaintext, uint32_t sealed_bytes);
+  Flow* waiting_flow(const QueuedRecord& record);
+  void run_seals();
+  void run_opens(Micros now);
+  void complete_open(Flow& flow, const QueuedRecord& record, const tls::CbcOpen& job, Micros now);
+  void deliver_opened(Flow& flow, const QueuedRecord& record, uint8_t* plaintext, uint32_t length);
+  // buffers.cc
   void compact_received(Flow& flow);
+  void gather_record(Flow& flow, uint32_t record_bytes, Pieces& pieces);
   uint8_t* reserve(Flow& flow, Side to, uint32_t bytes);
+  bool send_bytes(Flow& flow, Side to, net::RecordBuffer* owner, uint8_t* data, uint32_t bytes);
   bool commit(Flow& flow, Side to, uint32_t bytes);
   bool append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length);
   void drop_tail(Flow& flow, Side side);
@@ -143,18 +150,10 @@ class Engine {
   Flow* find(const abi::FlowId& id);
   abi::FlowId id_of(const Flow& flow) const;
   bool push(uint32_t endpoint, const void* message, uint32_t length);
+  template <class M>  // both in engine_send.h
+  bool send(uint32_t endpoint, M& message, const abi::FlowId& flow, uint32_t length = sizeof(M));
   template <class M>
-  bool send(uint32_t endpoint, M& message, const abi::FlowId& flow, uint32_t length = sizeof(M)) {
-    abi::fill_header(message, flow, region_->epoch(), length);
-    return push(endpoint, &message, length);
-  }
-  // As send; a flow whose message did not fit is served again in the next poll.
-  template <class M>
-  bool send_or_stall(Flow& flow, uint32_t endpoint, M& message, uint32_t length = sizeof(M)) {
-    if (region_ != nullptr && send(endpoint, message, id_of(flow), length)) return true;
-    stall(flow);
-    return false;
-  }
+  bool send_or_stall(Flow& flow, uint32_t endpoint, M& message, uint32_t length = sizeof(M));
   void continue_listing(Micros now);
   void fill_row(const Flow& flow, Micros now, abi::FlowRow& row) const;
 
@@ -183,6 +182,7 @@ class Engine {
   uint32_t relieved_ = 0;     // where relieve goes on
   uint32_t chunks_left_ = 0;  // of the flow being served
   std::unique_ptr<uint8_t[]> scratch_;
+  std::unique_ptr<CbcBatch> batch_;
   net::Segment reply_;          // what answers a segment that belongs to no flow
   tcp::Tcb fresh_;              // a connection being accepted, before it has a flow
   abi::MessageBuffer message_;  // the message being handled

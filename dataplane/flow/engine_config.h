@@ -40,6 +40,16 @@ struct SourceAddress {
   const net::RssMap* rss = nullptr;
 };
 
+// Records to clients: one segment each until so many bytes have gone without an idle time, then as
+// long as they may be. 64 KiB: a slow start from ten segments sends them in three round trips, and
+// from then on a full record is a small part of what is in flight. One second: the initial RTO of
+// RFC 6298, when TCP begins anew as well.
+struct RecordSize {
+  bool dynamic = true;
+  uint32_t full_after_bytes = 64 * 1024;
+  Micros idle_us = 1'000'000;
+};
+
 struct EngineConfig {
   uint16_t core = 0;  // worker number
   uint16_t workers = 1;
@@ -48,6 +58,7 @@ struct EngineConfig {
   Micros handshake_wait_us = 10'000'000;
   Micros idle_timeout_us = 300'000'000;
   Micros linger_us = 5'000'000;  // a closing flow waits so long for the client to read
+  RecordSize record_size;
   std::vector<ListenerConfig> listeners;
   std::vector<SourceAddress> sources;
   uint8_t hash_key[16] = {};

@@ -33,6 +33,12 @@ struct ListNode {
   uint32_t previous = UINT32_MAX;
 };
 
+// How far records to the client have grown since the last idle time: Engine::record_limit.
+struct RecordRamp {
+  uint32_t bytes;           // application bytes sealed since then
+  tcp::Millis32 sealed_at;  // the last of them
+};
+
 struct Flow {
   tcp::Tcb sides[2];  // by Side
   Tails tails;
@@ -58,6 +64,8 @@ struct Flow {
   bool waiting_for_control : 1 = false;
   bool end_reported : 1 = false;  // control knows how the handshake ended
   bool has_deadline : 1 = false;
+  bool open_queued : 1 = false;  // CBC records of the client wait in the batch
+  bool seal_queued : 1 = false;  // and records to it
   uint8_t alert_sent = 255;
 
   uint32_t client_hash = 0;
@@ -70,7 +78,10 @@ struct Flow {
   tls::RecordPhase record_phase = tls::RecordPhase::BeforeServer;
   uint32_t transmitted_bytes = 0;  // handshake bytes from control to the client
 
-  ListNode handshake_list;  // flows before InstallKeys
+  union {
+    ListNode handshake_list = {};  // flows before InstallKeys
+    RecordRamp ramp;               // afterwards
+  };
   tcp::Millis32 opened_at = 0;
   tcp::Millis32 active_at = 0;    // last byte in either direction
   tcp::Millis32 deadline_at = 0;  // of the phase
@@ -86,6 +97,12 @@ struct Flow {
 // Whether the peer's FIN has come and everything before it stands in the receive queue.
 inline bool peer_finished(const tcp::Tcb& tcb) {
   return tcb.peer_fin && tcb.rcv_nxt == tcb.peer_fin_seq + 1;
+}
+
+// Application bytes of the client go to the backend.
+inline void note_delivered(Flow& flow, uint32_t bytes, Micros now) {
+  flow.bytes_from_client += bytes;
+  flow.active_at = tcp::to_millis(now);
 }
 
 // When the flow's phase must be over.

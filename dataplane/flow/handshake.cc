@@ -9,8 +9,7 @@
 // Before any server byte the worker refuses by itself what is not TLS; afterwards only control can
 // send an alert that the client understands.
 #include "abi/assert.h"
-#include "abi/validate.h"
-#include "flow/engine.h"
+#include "flow/engine_send.h"
 #include "flow/gather.h"
 #include "tls/alert.h"
 
@@ -61,7 +60,7 @@ void Engine::handshake_step(Flow& flow, Micros now) {
       if (is.verdict == tls::Verdict::Refuse) return refuse(flow, is.refusal, now);
       if (is.verdict == tls::Verdict::NeedMore) break;
     }
-    uint8_t header[abi::kRecordHeaderBytes];
+    uint8_t header[tls::kMaxFrameBytes];
     const uint32_t length = flow.client().receive.peek(offset, header, sizeof header);
     const tls::Frame frame =
         tls::next_record(flow.record_phase, std::span<const uint8_t>(header, length));
@@ -182,6 +181,7 @@ void Engine::refuse(Flow& flow, const tls::Refusal& refusal, Micros now) {
 
 // Tells control, once, how a flow ended that never got its keys. Flows that said nothing at all
 // are not worth a message; a full ring loses the report, and control's own deadline clears up.
+// False: the ring is full.
 bool Engine::report_end(Flow& flow, CloseReason reason, bool awaits_answer) {
   if (!attached() || flow.end_reported) return true;
   if (flow.endpoint == 0 && reason == CloseReason::client_gone) return true;
@@ -232,6 +232,7 @@ void Engine::on_keys(Flow& flow, const abi::InstallKeys& message, Micros now) {
   unlink_handshake(flow);
   use_.counters.add(Counter::tls_handshakes_done);
   flow.active_at = tcp::to_millis(now);
+  flow.ramp = {0, flow.active_at};
   set_phase(flow, FlowPhase::ExpectBackend);
   if (!start_backend(flow, message.backend, now)) {
     close_with_alert(flow, {CloseReason::no_backend_port, tls::Alert::internal_error}, now);

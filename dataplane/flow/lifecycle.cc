@@ -92,7 +92,12 @@ void Engine::serve(Micros now) {
     flow.stalled = false;
     if (flow.in_use) mark_dirty(flow);
   }
-  while (dirty_count_ != 0) {
+  while (dirty_count_ != 0 || !batch_->empty()) {
+    if (dirty_count_ == 0 || batch_->full()) {
+      run_seals();
+      run_opens(now);
+      continue;
+    }
     Flow& flow = flows_[dirty_[dirty_first_]];
     if (++dirty_first_ == config_.max_flows) dirty_first_ = 0;
     --dirty_count_;
@@ -123,7 +128,8 @@ void Engine::serve_flow(Flow& flow, Micros now) {
   retire_side(flow, Side::Backend, now);
   if (!flow.hashed_client && !flow.hashed_backend) return destroy(flow, now);
   for (const Side side : {Side::Client, Side::Backend}) {
-    if (flow.side(side).send.empty()) drop_tail(flow, side);
+    const bool queued = side == Side::Client ? flow.seal_queued : flow.open_queued;
+    if (flow.side(side).send.empty() && !queued) drop_tail(flow, side);
   }
   arm(flow, now);
 }

@@ -8,6 +8,12 @@
 // has room for it, and TCP advertises no more window than the receive queue has left. Many small
 // records share a buffer (Tail), so that what is held stays in proportion to what is queued.
 //
+// CBC records go through batches over all flows: cbc_relay.cc.
+//
+// Records to the client begin small, one to a segment, so that a browser can use each segment as it
+// comes; in bulk they are as long as they may be (record_limit). Whatever the backend has said is
+// sealed at once: no record waits for more.
+//
 // Ends: close_notify from the client -> FIN to the backend; FIN from the backend -> close_notify
 // and FIN to the client; a client FIN without close_notify is a truncation -> RST to the backend.
 #include "abi/assert.h"
@@ -25,32 +31,41 @@ using abi::Counter;
 
 void Engine::relay_step(Flow& flow, Micros now) {
   if (flow.protocol == Protocol::Tls) {
-    open_records(flow, now);
-    if (flow.phase != FlowPhase::Closing) seal_data(flow, now);
+    if (!flow.open_queued) open_records(flow, now);
+    if (flow.phase != FlowPhase::Closing && !flow.seal_queued) seal_data(flow, now);
   } else {
     pass_data(flow, Side::Client, now);
     pass_data(flow, Side::Backend, now);
   }
+  if (flow.open_queued || flow.seal_queued) return;  // an end stands behind them
   if (flow.phase != FlowPhase::Closing) end_directions(flow, now);
 }
 
 // ---- Client to backend.
 
 void Engine::open_records(Flow& flow, Micros now) {
+  uint32_t queued_bytes = 0;  // that are not in the backend's send queue yet
   while (!flow.client_closed && flow.phase != FlowPhase::Closing) {
     const tcp::ReceiveQueue& queue = flow.client().receive;
     uint8_t header[abi::kRecordHeaderBytes];
     const uint32_t length = queue.peek(0, header, sizeof header);
     if (length == 0) return;
-    const tls::RecordPhase phase =
-        flow.keys.tls13() ? tls::RecordPhase::Tls13 : tls::RecordPhase::Tls12;
-    const tls::Frame frame = tls::next_record(phase, std::span<const uint8_t>(header, length));
-    if (frame.verdict == tls::Verdict::Refuse) return close_with_alert(flow, frame.refusal, now);
+    const tls::Frame frame =
+        tls::next_record(tls::phase_of(flow.keys), std::span<const uint8_t>(header, length));
+    if (frame.verdict == tls::Verdict::Refuse) {
+      if (flow.open_queued) return;  // the records in front of it first
+      return close_with_alert(flow, frame.refusal, now);
+    }
     if (frame.verdict == tls::Verdict::NeedMore) return;
     if (queue.readable_bytes() < frame.record_bytes) return compact_received(flow);
     const uint32_t room = tls::open_output_bytes(flow.keys, frame.header.length);
-    if (tcp::tcp_send_space_bytes(use_.stack, flow.backend()) < room) return;
-    if (!open_one(flow, frame.record_bytes, now)) return;
+    if (tcp::tcp_send_space_bytes(use_.stack, flow.backend()) < queued_bytes + room) return;
+    if (flow.keys.cbc()) {
+      if (!queue_open(flow, frame.record_bytes)) return;
+      queued_bytes += room;
+    } else if (!open_one(flow, frame.record_bytes, now)) {
+      return;
+    }
   }
   if (flow.client_closed) {  // RFC 8446 6.1: what follows close_notify is ignored
     tcp::tcp_consume(use_.stack, flow.client(), flow.client().receive.readable_bytes());
@@ -66,12 +81,7 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
     return false;
   }
   Pieces pieces;
-  gather(flow.client().receive, record_bytes, pieces);
-  if (pieces.length < record_bytes) {  // a record in more pieces than fit: copied together first
-    flow.client().receive.peek(0, scratch_.get(), record_bytes);
-    pieces.items[0] = {scratch_.get(), record_bytes};
-    pieces.count = 1;
-  }
+  gather_record(flow, record_bytes, pieces);
   const tls::OpenResult opened = tls::open_record(use_.records, flow.keys, pieces.span(), out);
   tcp::tcp_consume(use_.stack, flow.client(), record_bytes);
   if (opened.verdict != tls::Verdict::Accept) {
@@ -81,11 +91,15 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
   uint8_t reply[tls::kMaxReplyBytes];
   const tls::Action action =
       tls::handle_record(use_.records, flow.keys, opened.type, {out, opened.length}, reply);
+  if (action.kind != tls::ActionKind::Deliver) return act(flow, action, reply, now);
+  note_delivered(flow, opened.length, now);
+  return commit(flow, Side::Backend, opened.length);
+}
+
+// What a record without data asks for. False: no further record is to be opened now.
+bool Engine::act(Flow& flow, const tls::Action& action, const uint8_t* reply, Micros now) {
   switch (action.kind) {
     case tls::ActionKind::Deliver:
-      flow.bytes_from_client += opened.length;
-      flow.active_at = tcp::to_millis(now);
-      return commit(flow, Side::Backend, opened.length);
     case tls::ActionKind::Ignore:
       return true;
     case tls::ActionKind::Reply:
@@ -109,36 +123,71 @@ bool Engine::open_one(Flow& flow, uint32_t record_bytes, Micros now) {
 // ---- Backend to client.
 
 void Engine::seal_data(Flow& flow, Micros now) {
+  uint32_t queued_bytes = 0;  // that are not in the client's send queue yet
   while (!flow.backend_closed) {
+    if (tls::key_update_due(use_.records, flow.keys) && !update_keys(flow, now)) return;
     const uint32_t readable = flow.backend().receive.readable_bytes();
     if (readable == 0) return;
-    if (tls::key_update_due(flow.keys)) {
-      uint8_t* const update = reserve(flow, Side::Client, tls::kMaxReplyBytes);
-      if (update == nullptr) return stall(flow);
-      const uint32_t length = tls::seal_key_update(use_.records, flow.keys, update);
-      if (length == 0) {
-        return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
-      }
-      if (!commit(flow, Side::Client, length)) return;
-    }
     Pieces pieces;
-    gather(flow.backend().receive, std::min(readable, tls::max_plaintext(flow.keys)), pieces);
-    const uint32_t sealed_bytes = tls::sealed_size(flow.keys, pieces.length);
-    if (tcp::tcp_send_space_bytes(use_.stack, flow.client()) < sealed_bytes) return;
-    uint8_t* const out = reserve(flow, Side::Client, sealed_bytes);
-    if (out == nullptr) return stall(flow);
-    const uint32_t written = tls::seal_record(
-        use_.records, flow.keys, tls::ContentType::application_data, pieces.span(), out);
-    if (written == 0) {
+    gather(flow.backend().receive, std::min(readable, record_limit(flow, now)), pieces);
+    const uint32_t padding = tls::choose_padding(use_.records, flow.keys, pieces.length);
+    const uint32_t sealed_bytes = tls::sealed_size(flow.keys, pieces.length, padding);
+    if (tcp::tcp_send_space_bytes(use_.stack, flow.client()) < queued_bytes + sealed_bytes) return;
+    if (tls::seal_limit_reached(flow.keys, tls::ContentType::application_data)) {
+      if (flow.seal_queued) return;
       return close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::internal_error},
                               now);
     }
-    SLUICE_ASSERT(written == sealed_bytes);
+    if (flow.keys.cbc()) {
+      if (batch_->seals.full() || !queue_seal(flow, pieces.span(), sealed_bytes)) return;
+      queued_bytes += sealed_bytes;
+    } else {
+      uint8_t* const out = reserve(flow, Side::Client, sealed_bytes);
+      if (out == nullptr) return stall(flow);
+      const uint32_t written =
+          tls::seal_record(use_.records, flow.keys, tls::ContentType::application_data,
+                           pieces.span(), out, padding);
+      SLUICE_ASSERT(written == sealed_bytes);
+      if (!commit(flow, Side::Client, written)) return;
+    }
     tcp::tcp_consume(use_.stack, flow.backend(), pieces.length);
     flow.bytes_to_client += pieces.length;
     flow.active_at = tcp::to_millis(now);
-    if (!commit(flow, Side::Client, written)) return;
+    flow.ramp.sealed_at = flow.active_at;
+    flow.ramp.bytes += pieces.length;
+    // TLS 1.0: the next record's IV is the end of this one.
+    if (flow.seal_queued && flow.keys.version == tls::TlsVersion::Tls10) return;
   }
+}
+
+// Application bytes of the next record at most.
+uint32_t Engine::record_limit(Flow& flow, Micros now) {
+  const uint32_t most_bytes = tls::max_plaintext(flow.keys);
+  RecordRamp& ramp = flow.ramp;
+  if (tcp::since(ramp.sealed_at, now) >= config_.record_size.idle_us) ramp.bytes = 0;
+  if (!config_.record_size.dynamic || ramp.bytes >= config_.record_size.full_after_bytes) {
+    ramp.bytes = std::min(ramp.bytes, config_.record_size.full_after_bytes);
+    return most_bytes;
+  }
+  const uint32_t segment_bytes = tcp::effective_mss(flow.client());
+  const uint32_t small_bytes = tls::plaintext_within(use_.records, flow.keys, segment_bytes);
+  if (small_bytes < most_bytes) use_.counters.add(Counter::tls_small_records);
+  return small_bytes;
+}
+
+// TLS 1.3: our KeyUpdate, and then the next key. False: the flow cannot get on.
+bool Engine::update_keys(Flow& flow, Micros now) {
+  uint8_t* const update = reserve(flow, Side::Client, tls::kMaxReplyBytes);
+  if (update == nullptr) {
+    stall(flow);
+    return false;
+  }
+  const uint32_t length = tls::seal_key_update(use_.records, flow.keys, update);
+  if (length == 0) {
+    close_with_alert(flow, {CloseReason::sequence_exhausted, tls::Alert::none}, now);
+    return false;
+  }
+  return commit(flow, Side::Client, length);
 }
 
 // ---- A plain relay: the received slices themselves are queued on the other side.
@@ -190,10 +239,8 @@ void Engine::end_directions(Flow& flow, Micros now) {
   uint8_t header[abi::kRecordHeaderBytes];
   const uint32_t left = flow.client().receive.readable_bytes();
   if (flow.client().receive.peek(0, header, sizeof header) == sizeof header) {
-    const tls::RecordPhase phase =
-        flow.keys.tls13() ? tls::RecordPhase::Tls13 : tls::RecordPhase::Tls12;
-    const tls::Frame frame =
-        tls::next_record(phase, std::span<const uint8_t>(header, sizeof header));
+    const tls::Frame frame = tls::next_record(tls::phase_of(flow.keys),
+                                              std::span<const uint8_t>(header, sizeof header));
     if (frame.verdict == tls::Verdict::Accept && frame.record_bytes <= left) return;
   }
   flow.client_closed = true;
@@ -202,6 +249,10 @@ void Engine::end_directions(Flow& flow, Micros now) {
 
 // The flow ends on our word: the alert goes out sealed, then FIN; the backend sees RST.
 void Engine::close_with_alert(Flow& flow, const tls::Refusal& refusal, Micros now) {
+  if (flow.seal_queued) {  // what was sealed before goes out before
+    run_seals();
+    if (flow.phase == FlowPhase::Closing) return;
+  }
   if (refusal.alert != tls::Alert::none && flow.keys.installed()) {
     uint8_t alert[tls::kMaxReplyBytes];
     const uint32_t length = tls::seal_alert(use_.records, flow.keys, refusal.alert, alert);
@@ -226,91 +277,6 @@ bool Engine::start_backend(Flow& flow, const abi::SocketAddress& backend, Micros
   SLUICE_ASSERT(table_.insert(flow.backend_hash, reference));
   flow.hashed_backend = true;
   return true;
-}
-
-// ---- Buffers of an unfinished record.
-
-// A record in tiny segments for which TCP found no small buffers fills the receive limit with
-// packet buffers before it is whole. Its bytes move into record buffers, and the window opens
-// again.
-void Engine::compact_received(Flow& flow) {
-  tcp::Tcb& client = flow.client();
-  if (client.receive.held_bytes() < tcp::tcp_receive_limit_bytes(use_.stack, client) / 4 * 3) {
-    return;
-  }
-  const uint32_t bytes = client.receive.readable_bytes();
-  const uint32_t capacity = use_.large_buffers.capacity_bytes();
-  const uint32_t count = (bytes + capacity - 1) / capacity;
-  if (use_.large_buffers.available() < count || use_.stack.nodes.free_count() < count) {
-    use_.counters.add(Counter::no_buffer);
-    return stall(flow);
-  }
-  // Each turn moves the front of the queue to its end: after all of them the order is the old one.
-  for (uint32_t moved = 0; moved < bytes;) {
-    net::RecordBuffer* const buffer = use_.large_buffers.allocate();
-    const uint32_t part = client.receive.peek(0, buffer->data(), std::min(capacity, bytes - moved));
-    const bool appended = client.receive.append(use_.stack.nodes, buffer->slice(0, part),
-                                                tcp::SliceNodePool::Use::InOrder);
-    SLUICE_ASSERT(appended);
-    tcp::tcp_consume(use_.stack, client, part);
-    moved += part;
-  }
-}
-
-// ---- Buffers at the end of a send queue.
-
-// Room for `bytes` contiguous bytes that will be sent to `to`; null when no buffer is free.
-uint8_t* Engine::reserve(Flow& flow, Side to, uint32_t bytes) {
-  net::RecordBuffer*& owner = flow.tails.owner[number(to)];
-  uint32_t& used_bytes = flow.tails.used_bytes[number(to)];
-  if (owner != nullptr && owner->capacity_bytes - used_bytes >= bytes) {
-    return owner->data() + used_bytes;
-  }
-  drop_tail(flow, to);
-  net::RecordBuffer* buffer = nullptr;
-  if (bytes <= use_.small_buffers.capacity_bytes()) buffer = use_.small_buffers.allocate();
-  if (buffer == nullptr) buffer = use_.large_buffers.allocate();
-  if (buffer == nullptr) {
-    use_.counters.add(Counter::no_buffer);
-    return nullptr;
-  }
-  SLUICE_ASSERT(bytes <= buffer->capacity_bytes);
-  owner = buffer;
-  used_bytes = 0;
-  return buffer->data();
-}
-
-// Queues the first `bytes` of what reserve gave; behind our FIN there is nothing to say any more.
-// False: the flow was aborted.
-bool Engine::commit(Flow& flow, Side to, uint32_t bytes) {
-  if (bytes == 0 || flow.side(to).fin_queued) return true;
-  net::RecordBuffer* const owner = flow.tails.owner[number(to)];
-  uint32_t& used_bytes = flow.tails.used_bytes[number(to)];
-  net::retain(owner);
-  if (!tcp::tcp_send(use_.stack, flow.side(to), {owner->data() + used_bytes, bytes, owner})) {
-    net::release(owner);
-    use_.counters.add(Counter::no_node);
-    abort(flow, CloseReason::out_of_buffers);
-    return false;
-  }
-  used_bytes += bytes;
-  return true;
-}
-
-bool Engine::append_bytes(Flow& flow, Side to, const uint8_t* bytes, uint32_t length) {
-  uint8_t* const out = reserve(flow, to, length);
-  if (out == nullptr) {
-    abort(flow, CloseReason::out_of_buffers);
-    return false;
-  }
-  std::memcpy(out, bytes, length);
-  return commit(flow, to, length);
-}
-
-void Engine::drop_tail(Flow& flow, Side side) {
-  net::RecordBuffer*& owner = flow.tails.owner[number(side)];
-  if (owner != nullptr) net::release(owner);
-  owner = nullptr;
 }
 
 }  // namespace sluice::flow

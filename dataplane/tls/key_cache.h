@@ -1,4 +1,5 @@
-// A worker's expanded AEAD keys, bounded. Two-way set-associative, the older of a set is replaced.
+// A worker's expanded keys, AEAD and CBC with HMAC, bounded. Two-way set-associative, the older of
+// a set is replaced.
 //
 // An entry is named by flow (index and generation), direction and key generation, so that a key
 // can never be found under another flow or after a KeyUpdate. Entries are wiped when replaced and
@@ -8,9 +9,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <variant>
 
 #include "abi/counters.h"
 #include "crypto/aead.h"
+#include "crypto/cbc_hmac.h"
 
 namespace sluice::tls {
 
@@ -35,6 +38,13 @@ class KeyCache {
   const crypto::AeadKey& get(const crypto::Provider& provider, const KeyName& name,
                              crypto::Cipher cipher, std::span<const uint8_t> key);
 
+  // The same of a CBC suite, for the many keys of one batch: valid until unpin_all. Null when both
+  // places of its set are pinned: the batch so far has to run first.
+  const crypto::CbcHmacKey* pin(const crypto::Provider& provider, const KeyName& name,
+                                const crypto::Suite& suite, std::span<const uint8_t> key,
+                                std::span<const uint8_t> mac_key);
+  void unpin_all() { ++round_; }
+
   // Wipes the entry of this name if there is one.
   void forget(const KeyName& name);
 
@@ -43,15 +53,26 @@ class KeyCache {
 
  private:
   static constexpr uint32_t kWays = 2;
+  struct Entry {
+    std::variant<crypto::AeadKey, crypto::CbcHmacKey> key;
+    KeyName name;
+    uint64_t pinned_in = 0;  // the round of the last pin
+    bool ready() const {
+      return std::visit([](const auto& held) { return held.ready(); }, key);
+    }
+  };
   struct Set {
-    crypto::AeadKey keys[kWays];
-    KeyName names[kWays];
+    Entry entries[kWays];
     uint32_t recent = 0;  // the way that was used last
   };
 
   Set& set_of(const KeyName& name);
+  // The way that holds this name, kWays when none does; counts a hit.
+  uint32_t look_up(Set& set, const KeyName& name);
+  uint32_t victim_of(const Set& set) const;
 
   uint32_t sets_;
+  uint64_t round_ = 1;
   std::unique_ptr<Set[]> table_;
   abi::Counters& counters_;
 };

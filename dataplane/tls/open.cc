@@ -1,17 +1,20 @@
 // Opening: one record, ciphertext in pieces as TCP delivered it, to contiguous plaintext.
 //
-//   TLS 1.3 (RFC 8446 5.2)   header | ciphertext of {content, type, zeros} | tag
-//   TLS 1.2 (RFC 5288 3)     header | explicit nonce | ciphertext of content | tag
+//   TLS 1.3 (RFC 8446 5.2)     header | ciphertext of {content, type, zeros} | tag
+//   TLS 1.2 GCM (RFC 5288 3)   header | explicit nonce | ciphertext of content | tag
+//   ChaCha20 (RFC 7905 2)      header | ciphertext of content | tag
 //
 // Header, explicit nonce and tag are copied out, since each may be cut; the ciphertext is decrypted
 // from where it lies to `out`. Only then is the tag known to be right or wrong, so the output is
-// zeroed on every refusal and the caller sees no length before all checks are behind.
+// zeroed on every refusal and the caller sees no length before all checks are behind. CBC records
+// go through cbc.cc, here as a batch of one.
 //
 // Everything here that is refused says the alert of RFC 8446 5.2, 5.4 and 6.2 or RFC 5246 6.2.
 #include "tls/open.h"
 
 #include "abi/assert.h"
 #include "crypto/secret.h"
+#include "tls/cbc.h"
 #include "tls/limits.h"
 #include "tls/pieces.h"
 
@@ -23,6 +26,7 @@ using abi::CloseReason;
 using abi::Counter;
 
 constexpr uint32_t kAad12Bytes = 13;  // RFC 5246 6.2.3.3: sequence, type, version, length
+constexpr uint32_t kExplicitNonceBytes = 8;
 
 OpenResult refuse(CloseReason reason, Alert alert) { return {Verdict::Refuse, {reason, alert}}; }
 
@@ -34,9 +38,10 @@ struct Layout {
 
 // False when the record is too short for nonce and tag, which makes it as good as forged.
 bool lay_out(const FlowKeys& keys, uint32_t record_length, Layout& layout) {
-  const uint32_t overhead = keys.suite->explicit_length + keys.suite->tag_length;
+  const uint32_t explicit_bytes = keys.suite->explicit_nonce_length(keys.version);
+  const uint32_t overhead = explicit_bytes + keys.suite->tag_length;
   if (record_length < overhead) return false;
-  layout.ciphertext_offset = abi::kRecordHeaderBytes + keys.suite->explicit_length;
+  layout.ciphertext_offset = abi::kRecordHeaderBytes + explicit_bytes;
   layout.ciphertext_bytes = record_length - overhead;
   return true;
 }
@@ -79,9 +84,9 @@ bool decrypt(RecordLayer& layer, const crypto::AeadKey& key, crypto::Nonce nonce
   return false;
 }
 
-// TLS 1.3: takes padding and inner type off. RFC 8446 5.4.
-OpenResult unwrap13(const uint8_t* inner, uint32_t inner_bytes) {
-  if (inner_bytes > abi::kMaxPlaintextBytes + 1) {
+// TLS 1.3: takes padding and inner type off. RFC 8446 5.4: a reduced limit binds all of it.
+OpenResult unwrap13(const uint8_t* inner, uint32_t inner_bytes, uint32_t fragment_limit_bytes) {
+  if (inner_bytes > fragment_limit_bytes + 1) {
     return refuse(CloseReason::record_overflow, Alert::record_overflow);
   }
   uint32_t length = inner_bytes;
@@ -97,13 +102,52 @@ OpenResult unwrap13(const uint8_t* inner, uint32_t inner_bytes) {
   return {Verdict::Accept, {}, static_cast<ContentType>(type), length - 1};
 }
 
-OpenResult unwrap12(const uint8_t* header, uint32_t plaintext_bytes) {
+OpenResult unwrap12(const uint8_t* header, uint32_t plaintext_bytes,
+                    uint32_t fragment_limit_bytes) {
+  if (plaintext_bytes > fragment_limit_bytes) {  // RFC 6066 4, RFC 8449 4
+    return refuse(CloseReason::record_overflow, Alert::record_overflow);
+  }
   return {Verdict::Accept, {}, static_cast<ContentType>(header[0]), plaintext_bytes};
+}
+
+// The nonce of a record and what its tag covers beside the ciphertext.
+struct Cover {
+  uint8_t nonce[crypto::kNonceLength];
+  uint8_t aad12[kAad12Bytes];
+  std::span<const uint8_t> aad;
+};
+
+void cover(FlowKeys& keys, std::span<const ConstPiece> record,
+           std::span<const uint8_t, abi::kRecordHeaderBytes> header, const Layout& layout,
+           Cover& out) {
+  const uint64_t sequence = keys.open.take_sequence();
+  if (keys.salted()) {
+    uint8_t explicit_part[kExplicitNonceBytes];
+    copy_bytes(record, abi::kRecordHeaderBytes, sizeof(explicit_part), explicit_part);
+    keys.open.nonce_from_salt(explicit_part, out.nonce);
+  } else {
+    keys.open.nonce_from_iv(sequence, out.nonce);
+  }
+  out.aad = header;  // RFC 8446 5.2
+  if (keys.tls13()) return;
+  write_aad12(out.aad12, sequence, header.data(), layout.ciphertext_bytes);
+  out.aad = out.aad12;
+}
+
+OpenResult open_cbc(RecordLayer& layer, FlowKeys& keys, std::span<const ConstPiece> record,
+                    uint8_t* out) {
+  CbcOpen job;
+  prepare_open(keys, record, out, job);
+  open_batch(layer, {&job, 1});
+  if (job.result.verdict != Verdict::Accept) return job.result;
+  std::memmove(out, job.plaintext, job.result.length);
+  return job.result;
 }
 
 }  // namespace
 
 uint32_t open_output_bytes(const FlowKeys& keys, uint32_t record_length) {
+  if (keys.cbc()) return record_length;
   Layout layout;
   return lay_out(keys, record_length, layout) ? layout.ciphertext_bytes : 0;
 }
@@ -117,6 +161,7 @@ OpenResult open_record(RecordLayer& layer, FlowKeys& keys, std::span<const Const
   const RecordHeader header = parse_header(header_bytes);
   SLUICE_ASSERT(total_bytes(record) == abi::kRecordHeaderBytes + header.length);
   SLUICE_ASSERT(header.length <= abi::kMaxCiphertext12Bytes);
+  if (keys.cbc()) return open_cbc(layer, keys, record, out);
 
   if (keys.open.sequence() >= kMaxOpenedRecords) {
     return refuse(CloseReason::sequence_exhausted, Alert::internal_error);
@@ -125,31 +170,17 @@ OpenResult open_record(RecordLayer& layer, FlowKeys& keys, std::span<const Const
   if (!lay_out(keys, header.length, layout)) {
     return refuse(CloseReason::bad_record_mac, Alert::bad_record_mac);
   }
-
-  const uint64_t sequence = keys.open.take_sequence();
-  uint8_t nonce[crypto::kNonceLength];
-  uint8_t aad12[kAad12Bytes];
-  std::span<const uint8_t> aad = header_bytes;  // RFC 8446 5.2
-  if (keys.tls13()) {
-    keys.open.nonce13(sequence, nonce);
-  } else {
-    uint8_t explicit_part[8];
-    copy_bytes(record, abi::kRecordHeaderBytes, sizeof(explicit_part), explicit_part);
-    keys.open.nonce12(explicit_part, nonce);
-    write_aad12(aad12, sequence, header_bytes, layout.ciphertext_bytes);
-    aad = aad12;
-  }
+  Cover covered;
+  cover(keys, record, header_bytes, layout, covered);
   const crypto::AeadKey& key = expanded_key(layer, keys, Direction::Open);
-  if (!decrypt(layer, key, nonce, aad, record, layout, out)) {
+  if (!decrypt(layer, key, covered.nonce, covered.aad, record, layout, out)) {
     return refuse(CloseReason::bad_record_mac, Alert::bad_record_mac);
   }
 
-  OpenResult result = keys.tls13() ? unwrap13(out, layout.ciphertext_bytes)
-                                   : unwrap12(header_bytes, layout.ciphertext_bytes);
-  // RFC 6066 4: a negotiated maximum binds the client too.
-  if (result.verdict == Verdict::Accept && result.length > keys.open.fragment_limit_bytes()) {
-    result = refuse(CloseReason::record_overflow, Alert::record_overflow);
-  }
+  const uint32_t limit_bytes = keys.open.fragment_limit_bytes();
+  const OpenResult result = keys.tls13()
+                                ? unwrap13(out, layout.ciphertext_bytes, limit_bytes)
+                                : unwrap12(header_bytes, layout.ciphertext_bytes, limit_bytes);
   if (result.verdict != Verdict::Accept) {
     crypto::secure_zero(out, layout.ciphertext_bytes);
     return result;

@@ -19,7 +19,8 @@ struct OpenResult {
 };
 
 // Room that open_record needs for a record whose header (already framed) says `record_length`.
-// More than the plaintext will have: in TLS 1.3 the inner type and the padding come through.
+// More than the plaintext will have: in TLS 1.3 the inner type and the padding come through, a CBC
+// record is decrypted in place.
 uint32_t open_output_bytes(const FlowKeys& keys, uint32_t record_length);
 
 // Opens one record. `record` covers exactly it, header included, cut anywhere; next_record has

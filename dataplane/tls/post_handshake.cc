@@ -1,20 +1,22 @@
 // After the handshake: application data flows, alerts end it, few handshake messages are left.
 //
-//   type               TLS 1.3                                TLS 1.2
+//   type               TLS 1.3                                TLS 1.0 to 1.2
 //   application_data   delivered; empty ones are bounded      the same
 //   alert              close_notify ends reading,             close_notify ends reading, warnings
 //                      user_canceled is ignored, all          are ignored and bounded, fatal ones
-//                      others are fatal (RFC 8446 6.2)        end the flow (RFC 5246 7.2)
+//                      others are fatal (RFC 8446 6.2)        and those that always are end the
+//                                                             flow (RFC 5246 7.2)
 //   handshake          KeyUpdate (RFC 8446 4.6.3),            ClientHello: refused by
 //                      nothing else                           no_renegotiation (RFC 5246 7.2.2)
 //
 // A handshake message may be cut over records (RFC 8446 5.1). The longest one that matters has five
-// bytes, which `PostHandshakeState::message` collects; of a TLS 1.2 ClientHello only the four-byte
-// header is looked at and `skip_bytes` counts down its rest.
+// bytes, which `PostHandshakeState::message` collects; of an older ClientHello only the four-byte
+// header is looked at and `skip_bytes` counts down its rest. In TLS 1.3 nothing may stand between
+// the parts of a message (RFC 8446 5.1); before, data may (RFC 5246 6.2.1 has receivers take it).
 //
 // Records that carry nothing cost the client a credit each: empty data, ignored alerts, KeyUpdates,
 // renegotiations. Data earns credits back, so that a long-lived client may update its keys for ever
-// while a stream of nothing ends.
+// while a stream of nothing ends, for the reason of the record that found no credit.
 #include "tls/post_handshake.h"
 
 #include <algorithm>
@@ -41,18 +43,21 @@ Action close_flow(CloseReason reason, Alert alert) {
 
 Action bad_message(Alert alert) { return close_flow(CloseReason::bad_handshake_message, alert); }
 
-// Ignores one record that brought nothing, as long as the client has credit.
-Action ignore(PostHandshakeState& post) {
-  if (post.idle_credits == 0) {
-    return close_flow(CloseReason::too_many_warnings, Alert::unexpected_message);
-  }
+// Ignores one record that brought nothing, as long as the client has credit; else ends the flow
+// for `reason`.
+Action ignore(PostHandshakeState& post, CloseReason reason) {
+  if (post.idle_credits == 0) return close_flow(reason, Alert::unexpected_message);
   --post.idle_credits;
   return {};
 }
 
-void earn_credit(PostHandshakeState& post) {
+// TLS 1.0 clients send an empty record in front of each with data, so that its chained IV cannot be
+// foreseen (OpenSSL does): data pays for one there.
+void earn_credit(FlowKeys& keys) {
+  PostHandshakeState& post = keys.post;
   if (post.idle_credits == kIdleRecordCredits) return;
-  if (++post.data_records < kDataRecordsPerCredit) return;
+  const uint8_t price = keys.version == TlsVersion::Tls10 ? 1 : kDataRecordsPerCredit;
+  if (++post.data_records < price) return;
   post.data_records = 0;
   ++post.idle_credits;
 }
@@ -68,6 +73,57 @@ size_t collect(PostHandshakeState& post, std::span<const uint8_t> bytes, uint8_t
   std::copy_n(bytes.begin(), taken, post.message + post.message_length);
   post.message_length = static_cast<uint8_t>(post.message_length + taken);
   return taken;
+}
+
+// RFC 5246 7.2.2: "This message is always fatal", whatever level came with it.
+bool always_fatal(Alert alert) {
+  switch (alert) {
+    case Alert::unexpected_message:
+    case Alert::bad_record_mac:
+    case Alert::decryption_failed:
+    case Alert::record_overflow:
+    case Alert::decompression_failure:
+    case Alert::handshake_failure:
+    case Alert::illegal_parameter:
+    case Alert::unknown_ca:
+    case Alert::access_denied:
+    case Alert::decode_error:
+    case Alert::decrypt_error:
+    case Alert::protocol_version:
+    case Alert::insufficient_security:
+    case Alert::internal_error:
+    case Alert::inappropriate_fallback:
+    case Alert::unsupported_extension:
+      return true;
+    case Alert::close_notify:
+    case Alert::no_certificate:
+    case Alert::bad_certificate:
+    case Alert::unsupported_certificate:
+    case Alert::certificate_revoked:
+    case Alert::certificate_expired:
+    case Alert::certificate_unknown:
+    case Alert::export_restriction:
+    case Alert::user_canceled:
+    case Alert::no_renegotiation:
+    case Alert::missing_extension:
+    case Alert::certificate_unobtainable:
+    case Alert::unrecognized_name:
+    case Alert::bad_certificate_status_response:
+    case Alert::bad_certificate_hash_value:
+    case Alert::unknown_psk_identity:
+    case Alert::certificate_required:
+    case Alert::no_application_protocol:
+    case Alert::none:
+      return false;
+  }
+  return false;  // of no RFC: the level decides
+}
+
+// RFC 8446 6: the description decides, whatever the level says. RFC 5246 7.2: the level does, but
+// for those.
+bool is_harmless(const FlowKeys& keys, AlertLevel level, Alert alert) {
+  if (keys.tls13()) return alert == Alert::user_canceled;
+  return level == AlertLevel::warning && !always_fatal(alert);
 }
 
 Action handle_alert(RecordLayer& layer, FlowKeys& keys, std::span<const uint8_t> plaintext) {
@@ -86,10 +142,9 @@ Action handle_alert(RecordLayer& layer, FlowKeys& keys, std::span<const uint8_t>
     return {ActionKind::PeerClosed, {}, plaintext[1], 0};
   }
   layer.counters.add(Counter::tls_alerts_in);
-  // RFC 8446 6: the description decides, whatever the level says. RFC 5246 7.2: the level does.
-  const bool harmless = keys.tls13() ? alert == Alert::user_canceled
-                                     : level == AlertLevel::warning;
-  Action action = harmless ? ignore(keys.post)
+  const bool harmless = is_harmless(keys, level, alert);
+  if (harmless) layer.counters.add(Counter::tls_warnings_in);
+  Action action = harmless ? ignore(keys.post, CloseReason::too_many_warnings)
                            : close_flow(CloseReason::client_alert, Alert::none);
   action.peer_alert = plaintext[1];
   return action;
@@ -99,8 +154,12 @@ Action handle_key_update(RecordLayer& layer, FlowKeys& keys, uint8_t request, ui
   if (request != update_not_requested && request != update_requested) {
     return bad_message(Alert::illegal_parameter);
   }
-  Action action = ignore(keys.post);
-  if (action.kind == ActionKind::Close) return action;
+  Action action;
+  if (!keys.post.key_update_asked) {  // what we have asked for is not the client's doing
+    action = ignore(keys.post, CloseReason::too_many_key_updates);
+    if (action.kind == ActionKind::Close) return action;
+  }
+  keys.post.key_update_asked = false;
   layer.counters.add(Counter::tls_key_updates_in);
   // The client's next record uses its next key; ours changes only behind the answer.
   update_keys(layer, keys, Direction::Open);
@@ -144,8 +203,9 @@ Action handle_handshake12(RecordLayer& layer, FlowKeys& keys, std::span<const ui
     post.skip_bytes = message_bytes(post);
     post.message_length = 0;
     if (post.skip_bytes > kMaxSkippedHelloBytes) return bad_message(Alert::decode_error);
-    action = ignore(post);
+    action = ignore(post, CloseReason::too_many_renegotiations);
     if (action.kind == ActionKind::Close) return action;
+    layer.counters.add(Counter::tls_renegotiations_refused);
     action.reply_bytes = seal_alert(layer, keys, Alert::no_renegotiation, reply);
     if (action.reply_bytes == 0) return close_flow(CloseReason::sequence_exhausted, Alert::none);
     action.kind = ActionKind::Reply;
@@ -163,8 +223,8 @@ Action handle_record(RecordLayer& layer, FlowKeys& keys, ContentType type,
   }
   switch (type) {
     case ContentType::application_data:
-      if (plaintext.empty()) return ignore(keys.post);
-      earn_credit(keys.post);
+      if (plaintext.empty()) return ignore(keys.post, CloseReason::too_many_empty_records);
+      earn_credit(keys);
       return {ActionKind::Deliver, {}, 255, 0};
     case ContentType::alert:
       return handle_alert(layer, keys, plaintext);

@@ -23,6 +23,8 @@ using abi::CloseReason;
 constexpr uint8_t kMajorVersion = 3;
 constexpr uint8_t kClientHello = 1;
 constexpr uint16_t kSsl30 = 0x0300;
+constexpr uint16_t kTls10Version = 0x0301;
+constexpr uint16_t kTls11Version = 0x0302;
 constexpr uint16_t kTls12Version = 0x0303;
 constexpr uint32_t kHelloPrefixBytes = 6;  // handshake type, length, client_version
 
@@ -115,6 +117,8 @@ Bound bound_of(RecordPhase phase, ContentType type) {
       return {true, data ? abi::kMaxCiphertext13Bytes : abi::kMaxPlaintextBytes};
     case RecordPhase::HandshakeProtected:
       return {true, data ? abi::kMaxCiphertext13Bytes : abi::kMaxCiphertext12Bytes};
+    case RecordPhase::Tls10:
+    case RecordPhase::Tls11:
     case RecordPhase::Tls12:
       return {type != ContentType::change_cipher_spec, abi::kMaxCiphertext12Bytes};
     case RecordPhase::Tls13:
@@ -123,7 +127,7 @@ Bound bound_of(RecordPhase phase, ContentType type) {
   return {};
 }
 
-// RFC 5246 6.2.1: TLS 1.2 records carry 3.3 once that is negotiated. RFC 8446 5.1 ignores the field
+// RFC 5246 6.2.1: records carry the version once that is negotiated. RFC 8446 5.1 ignores the field
 // (it is authenticated); before that every minor version occurs.
 bool version_allowed(RecordPhase phase, uint16_t version) {
   switch (phase) {
@@ -131,6 +135,10 @@ bool version_allowed(RecordPhase phase, uint16_t version) {
     case RecordPhase::Handshake:
     case RecordPhase::HandshakeProtected:
       return version >> 8 == kMajorVersion;
+    case RecordPhase::Tls10:
+      return version == kTls10Version;
+    case RecordPhase::Tls11:
+      return version == kTls11Version;
     case RecordPhase::Tls12:
       return version == kTls12Version;
     case RecordPhase::Tls13:
@@ -144,6 +152,8 @@ bool version_allowed(RecordPhase phase, uint16_t version) {
 Alert alert_in(RecordPhase phase, Alert alert) {
   switch (phase) {
     case RecordPhase::BeforeServer:
+    case RecordPhase::Tls10:
+    case RecordPhase::Tls11:
     case RecordPhase::Tls12:
     case RecordPhase::Tls13:
       return alert;
@@ -161,11 +171,21 @@ bool empty_allowed(RecordPhase phase, ContentType type) {
     case RecordPhase::Handshake:
     case RecordPhase::HandshakeProtected:
       return type == ContentType::application_data;
+    case RecordPhase::Tls10:
+    case RecordPhase::Tls11:
     case RecordPhase::Tls12:
     case RecordPhase::Tls13:
       return true;  // too short for a tag: opening says bad_record_mac
   }
   return true;
+}
+
+// RFC 8446 5 and D.4, RFC 5246 7.1: a change_cipher_spec is the single byte 1, in every version.
+// `bytes` start at its header, which is whole; only the handshake has one in plaintext.
+Verdict check_change(std::span<const uint8_t> bytes, uint32_t length) {
+  if (length != 1) return Verdict::Refuse;
+  if (bytes.size() <= abi::kRecordHeaderBytes) return Verdict::NeedMore;
+  return bytes[abi::kRecordHeaderBytes] == 1 ? Verdict::Accept : Verdict::Refuse;
 }
 
 }  // namespace
@@ -220,7 +240,11 @@ Frame next_record(RecordPhase phase, std::span<const uint8_t> bytes) {
   if (header.length > bound.max_length) {
     return refuse_frame(CloseReason::record_overflow, alert_in(phase, Alert::record_overflow));
   }
-  if (header.length == 0 && !empty_allowed(phase, type)) {
+  const Verdict change = type == ContentType::change_cipher_spec
+                             ? check_change(bytes, header.length)
+                             : Verdict::Accept;
+  if (change == Verdict::NeedMore) return {};
+  if (change == Verdict::Refuse || (header.length == 0 && !empty_allowed(phase, type))) {
     return refuse_frame(CloseReason::unexpected_record_type,
                         alert_in(phase, Alert::unexpected_message));
   }
@@ -228,7 +252,7 @@ Frame next_record(RecordPhase phase, std::span<const uint8_t> bytes) {
 }
 
 Frame next_record(RecordPhase phase, std::span<const ConstPiece> stream) {
-  uint8_t bytes[abi::kRecordHeaderBytes];
+  uint8_t bytes[kMaxFrameBytes];
   const uint32_t available = copy_bytes(stream, 0, sizeof(bytes), bytes);
   return next_record(phase, std::span<const uint8_t>(bytes, available));
 }
@@ -240,6 +264,8 @@ RecordPhase phase_after(RecordPhase phase, uint8_t record_type) {
       return change ? RecordPhase::HandshakeProtected : phase;
     case RecordPhase::BeforeServer:
     case RecordPhase::HandshakeProtected:
+    case RecordPhase::Tls10:
+    case RecordPhase::Tls11:
     case RecordPhase::Tls12:
     case RecordPhase::Tls13:
       return phase;

@@ -56,12 +56,15 @@ enum class RecordPhase : uint8_t {
   BeforeServer,       // classify_start accepted, nothing was sent to the client
   Handshake,          // the server has answered, the client's records may be plaintext
   HandshakeProtected, // a change_cipher_spec of the client has passed
-  Tls12,              // keys are installed
+  Tls10,              // keys are installed
+  Tls11,
+  Tls12,
   Tls13,
 };
 
-// The next record of the stream. `bytes` start at its header; more than five are not looked at.
-// A header is refused as soon as one of its bytes decides that.
+// The next record of the stream. `bytes` start at its header; more than kMaxFrameBytes are not
+// looked at. A header is refused as soon as one of its bytes decides that.
+inline constexpr uint32_t kMaxFrameBytes = abi::kRecordHeaderBytes + 1;
 struct Frame {
   Verdict verdict = Verdict::NeedMore;
   Refusal refusal;

@@ -138,6 +138,7 @@ void read_tables(const Document& document, Reading& reading) {
   root.ignore({"control", "tls", "policy", "host"});
   DataplaneConfig& config = reading.config;
   read_dataplane(document, root.required_table("dataplane"), config);
+  config.records = read_records(root.optional_table("records"));
   reading.ports = root.required_tables("port", kMaxPorts);
   for (const Table& table : reading.ports) config.ports.push_back(read_port(table));
   reading.listeners = root.required_tables("listener", kMaxListeners);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "abi/address.h"
+#include "abi/config/records_config.h"
 #include "abi/config/strict_table.h"
 #include "abi/log/log.h"
 
@@ -76,6 +77,7 @@ struct DataplaneConfig {
   std::vector<std::string> eal_arguments;
   log::Format log_format = log::Format::Text;
   log::Level log_level = log::Level::Info;
+  RecordsConfig records;
   std::vector<PortConfig> ports;
   std::vector<ListenerConfig> listeners;
   std::vector<BackendConfig> backends;

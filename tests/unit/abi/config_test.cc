@@ -85,7 +85,7 @@ TEST(Config, RefusesKeys) {
       {"[tls]", "[tlss]", "s.toml:57:2: unknown key 'tlss', did you mean 'tls'?"},
       {"[control]", "[metrics]",
        "s.toml:50:2: unknown key 'metrics' in the top level; remove it, known keys are: backend, "
-       "control, dataplane, host, listener, policy, port, tls"},
+       "control, dataplane, host, listener, policy, port, records, tls"},
       {"workers = [1]", "", "s.toml:2:1: 'workers' is missing in [dataplane]; add it"},
       {"name = \"https\"", "", "s.toml:27:1: 'name' is missing in [[listener]]; add it"},
       {"workers = [1]", "idle = \"spin\"",

@@ -242,6 +242,10 @@ TEST(Validate, InstallKeysOfEachVersion) {
       {0x0303, lengths(0, 16, 49, 0), BadField},  {0x0303, lengths(0, 16, 255, 0), BadField},
       {0x0303, lengths(0, 16, 20, 17), BadField}, {0x0302, lengths(0, 16, 20, 0), None},
       {0x0302, lengths(0, 16, 0, 4), BadField},  // no AEAD before TLS 1.2
+      {0x0302, lengths(0, 16, 20, 16), BadField},  // the key block has IVs in TLS 1.0 alone
+      {0x0303, lengths(0, 16, 20, 16), BadField}, {0x0301, lengths(0, 16, 20, 0), BadField},
+      {0x0302, lengths(0, 16, 32, 0), BadField},  // HMAC-SHA1 alone before TLS 1.2
+      {0x0301, lengths(0, 32, 48, 16), BadField}, {0x0303, lengths(0, 16, 0, 12), BadField},
       {0x0301, lengths(0, 16, 20, 16), None},     {0x0300, lengths(0, 16, 20, 16), BadField},
       {0x0305, lengths(32, 0, 0, 0), BadField},   {0x0000, lengths(32, 0, 0, 0), BadField},
   };
@@ -267,7 +271,8 @@ TEST(Validate, InstallKeysFields) {
           {"nothing consumed", [](M& m) { m.consumed_bytes = 0; }, BadField},
           {"all consumed", [](M& m) { m.consumed_bytes = kMost; }, None},
           {"more consumed", [](M& m) { m.consumed_bytes = kMost + 1; }, BadField},
-          {"one-byte fragments", [](M& m) { m.seal.fragment_limit_bytes = 1; }, None},
+          {"shortest fragments", [](M& m) { m.seal.fragment_limit_bytes = 64; }, None},
+          {"shorter fragments", [](M& m) { m.seal.fragment_limit_bytes = 63; }, BadField},
           {"no fragments", [](M& m) { m.seal.fragment_limit_bytes = 0; }, BadField},
           {"long fragments", [](M& m) { m.open.fragment_limit_bytes = 16385; }, BadField},
           {"two hashes", [](M& m) { m.seal.secret_length = 48; }, BadField},

@@ -43,7 +43,7 @@ uint64_t resident_bytes() {
 struct Bare {
   explicit Bare(uint32_t flows)
       : key_cache(64, counters),
-        records{tls::test::provider(), key_cache, counters},
+        records(tls::test::provider(), key_cache, counters),
         small(2048),
         large(18'560),
         pools({1024, 1024, 1024, 1024}),

@@ -31,7 +31,11 @@ struct Draw {
     ending = static_cast<Ending>(below(kEndings));
     up = pattern(size(), seed);
     down = pattern(size(), seed + 1);
-    world.suite = tls::test::kEverySuite[below(4)];
+    const auto suites = tls::test::every_suite();
+    world.suite = suites[below(static_cast<uint32_t>(suites.size()))];
+    world.records.padding = static_cast<tls::Padding>(below(3));
+    world.records.key_update_after_records = below(3) == 0 ? 1 + below(20) : 1U << 24;
+    world.record_size.dynamic = below(2) == 0;
     world.net = {.delay_us = 100 + below(20'000),
                  .jitter_us = below(3) == 0 ? 0 : below(5'000),
                  .loss_permille = below(3) == 0 ? 0 : below(30),
@@ -128,7 +132,9 @@ class Session {
         fin = true;
         break;
       case Ending::BadTag: {
-        Bytes bad = tls_->seal(ContentType::application_data, pattern(100, 1));
+        // TLS 1.0 sends the first byte apart.
+        const size_t length = draw_.world.suite.version() == tls::TlsVersion::Tls10 ? 1 : 100;
+        Bytes bad = tls_->seal(ContentType::application_data, pattern(length, 1));
         bad[bad.size() - 1 - draw_.below(16)] ^= static_cast<uint8_t>(1 << draw_.below(8));
         stream = join({stream, bad});
         break;

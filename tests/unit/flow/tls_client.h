@@ -43,6 +43,7 @@ class TlsClient {
   uint32_t key_updates = 0;
   uint32_t renegotiation_refused = 0;
   bool open_failed = false;
+  std::vector<uint32_t> data_records;  // sizes on the wire
   std::function<void(TlsClient&)> on_plaintext;
 
  private:

@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 
-#include "../tls/fixture.h"
 #include "net/limits.h"
 
 namespace sluice::flow::test {
@@ -36,6 +35,7 @@ EngineConfig engine_config(const WorldConfig& config, Micros now) {
   engine.handshake_wait_us = config.handshake_wait_us;
   engine.idle_timeout_us = config.idle_timeout_us;
   engine.linger_us = config.linger_us;
+  engine.record_size = config.record_size;
   engine.listeners = {{kTlsService, Protocol::Tls, {}}, {kTcpService, Protocol::Tcp, kBackend}};
   engine.sources = config.sources;
   engine.core = config.core;
@@ -51,7 +51,7 @@ World::World(const WorldConfig& with)
     : config(with),
       net(config.net),
       key_cache(kKeyCacheEntries, counters),
-      records{tls::test::provider(), key_cache, counters},
+      records(tls::test::provider(), key_cache, counters, config.records),
       small(net::kSmallRecordBytes),
       large(net::kLargeRecordBytes),
       pools({config.nodes, 4096, 65536, 1024}),
@@ -222,8 +222,10 @@ void World::expect_clean(abi::CloseReason only_reason, Micros limit_us) {
   }
 }
 
-abi::InstallKeys World::keys_for(const FakeControl::Handshake& handshake) const {
-  abi::InstallKeys keys = tls::test::make_keys(config.suite, handshake.begin.client.port);
+abi::InstallKeys World::keys_of(uint16_t client_port) const {
+  const tls::test::Variant suite =
+      config.suites.empty() ? config.suite : config.suites[client_port % config.suites.size()];
+  abi::InstallKeys keys = tls::test::make_keys(suite, client_port);
   if (change_keys) change_keys(keys);
   return keys;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "../tls/fixture.h"
 #include "crypto/provider.h"
 #include "fake_control.h"
 #include "flow/engine.h"
@@ -38,7 +39,11 @@ struct WorldConfig {
   std::vector<SourceAddress> sources = {{kSourceAddress, 24, false}};
   uint16_t core = 0;
   uint16_t workers = 1;
-  uint16_t suite = 0x1301;
+  // Of all clients; with `suites`, each client has one of them, by its port.
+  tls::test::Variant suite = tls::test::kAes128Tls13;
+  std::vector<tls::test::Variant> suites;
+  tls::RecordPolicy records;
+  RecordSize record_size;
   tcp::TcpConfig tcp;
 };
 
@@ -79,7 +84,11 @@ class World {
   // As expect_clean, and all flows have ended for this reason.
   void expect_clean(abi::CloseReason only_reason, Micros limit_us = 600'000'000);
 
-  abi::InstallKeys keys_for(const FakeControl::Handshake& handshake) const;
+  // The keys of a client, by its port, as its worker gets them.
+  abi::InstallKeys keys_of(uint16_t client_port) const;
+  abi::InstallKeys keys_for(const FakeControl::Handshake& handshake) const {
+    return keys_of(handshake.begin.client.port);
+  }
   // The script that control starts with: flight after the first record, keys after the second.
   void toy_handshake(FakeControl& from, FakeControl::Handshake& handshake);
 

@@ -1,6 +1,7 @@
 #include "fixture.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <stdexcept>
 
 #include "crypto/aead.h"
@@ -17,39 +18,69 @@ const crypto::Provider& provider() {
 
 namespace {
 
-abi::DirectionKeys make_direction(const crypto::Suite& suite, std::mt19937& random) {
+const crypto::Suite& row_of(uint16_t suite) {
+  const crypto::Suite* row = crypto::find_suite(suite);
+  if (row == nullptr) throw std::runtime_error("unknown suite");
+  return *row;
+}
+
+abi::DirectionKeys make_direction(const crypto::Suite& suite, TlsVersion version,
+                                  std::mt19937& random) {
   abi::DirectionKeys keys;
   const auto fill = [&](uint8_t* out, uint32_t count) {
     for (uint32_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>(random());
   };
   keys.fragment_limit_bytes = abi::kMaxPlaintextBytes;
-  if (suite.is_valid_in(crypto::TlsVersion::Tls13)) {
+  if (version == TlsVersion::Tls13) {
     keys.secret_length = static_cast<uint8_t>(crypto::hash_length(suite.hash));
     fill(keys.secret, keys.secret_length);
-  } else {
-    keys.key_length = suite.key_length;
-    fill(keys.key, keys.key_length);
-    keys.iv_length = suite.iv_length;
-    fill(keys.iv, keys.iv_length);
-    keys.sequence = 1;
-    keys.next_explicit_nonce = UINT64_MAX - 1;  // wraps at the third record
+    return keys;
   }
+  keys.key_length = suite.key_length;
+  fill(keys.key, keys.key_length);
+  keys.mac_key_length = suite.mac_key_length;
+  fill(keys.mac_key, keys.mac_key_length);
+  keys.iv_length = static_cast<uint8_t>(suite.fixed_iv_length(version));
+  fill(keys.iv, keys.iv_length);
+  if (version == TlsVersion::Tls10) fill(keys.chaining_block, sizeof(keys.chaining_block));
+  keys.sequence = 1;
+  // Wraps at the third record.
+  if (suite.is_aead() && suite.explicit_length != 0) keys.next_explicit_nonce = UINT64_MAX - 1;
   return keys;
 }
 
 }  // namespace
 
-abi::InstallKeys make_keys(uint16_t suite_id, uint32_t seed) {
-  const crypto::Suite* suite = crypto::find_suite(suite_id);
-  if (suite == nullptr) throw std::runtime_error("unknown suite");
+TlsVersion Variant::version() const {
+  return version_ == TlsVersion{} ? row_of(suite).max_version : version_;
+}
+
+bool Variant::cbc() const { return row_of(suite).is_cbc(); }
+
+std::string Variant::name() const {
+  char text[64];
+  std::snprintf(text, sizeof text, "0x%04x in 3.%d%s", suite,
+                static_cast<int>(version()) & 0xff, encrypt_then_mac ? ", EtM" : "");
+  return text;
+}
+
+std::vector<Variant> every_suite() {
+  std::vector<Variant> all(std::begin(kEveryAead), std::end(kEveryAead));
+  all.insert(all.end(), std::begin(kEveryCbc), std::end(kEveryCbc));
+  return all;
+}
+
+abi::InstallKeys make_keys(const Variant& variant, uint32_t seed) {
+  const crypto::Suite& suite = row_of(variant.suite);
   std::mt19937 random(seed);
   abi::InstallKeys message;
   message.header.flow.index = seed;
   message.header.flow.generation = 1;
-  message.version = static_cast<uint16_t>(suite->max_version);
-  message.suite = suite_id;
-  message.open = make_direction(*suite, random);
-  message.seal = make_direction(*suite, random);
+  message.version = static_cast<uint16_t>(variant.version());
+  message.suite = variant.suite;
+  message.encrypt_then_mac = variant.encrypt_then_mac ? 1 : 0;
+  message.open = make_direction(suite, variant.version(), random);
+  message.seal = make_direction(suite, variant.version(), random);
   return message;
 }
 
@@ -58,7 +89,7 @@ abi::InstallKeys mirrored(abi::InstallKeys message) {
   return message;
 }
 
-Pair::Pair(uint16_t suite, uint32_t seed) : Pair(make_keys(suite, seed)) {}
+Pair::Pair(const Variant& variant, uint32_t seed) : Pair(make_keys(variant, seed)) {}
 
 Pair::Pair(const abi::InstallKeys& message) {
   if (!install_keys(server.layer, message, server.keys) ||

@@ -106,20 +106,20 @@ TEST(Keys, SequenceAndExplicitNonceAreThoseInstalled) {
 }
 
 TEST(Keys, NoNonceTwice) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     End end;
     ASSERT_TRUE(install_keys(end.layer, make_keys(suite), end.keys));
     std::set<Bytes> seen;
     for (int i = 0; i < 2000; ++i) {
       const uint64_t sequence = end.keys.seal.take_sequence();
       uint8_t nonce[crypto::kNonceLength];
-      if (end.keys.tls13()) {
-        end.keys.seal.nonce13(sequence, nonce);
+      if (!end.keys.salted()) {
+        end.keys.seal.nonce_from_iv(sequence, nonce);
       } else {
         uint8_t part[8];
         const uint64_t value = end.keys.seal.explicit_nonce(sequence);
         std::memcpy(part, &value, sizeof(part));
-        end.keys.seal.nonce12(part, nonce);
+        end.keys.seal.nonce_from_salt(part, nonce);
       }
       EXPECT_TRUE(seen.insert(Bytes(nonce, nonce + sizeof(nonce))).second) << i;
     }
@@ -234,16 +234,16 @@ TEST(KeyLimits, KeyUpdateIsDueInTls13Only) {
   message.seal.sequence = kKeyUpdateAfterRecords - 1;
   Pair pair(message);
   uint8_t out[kMaxReplyBytes];
-  EXPECT_FALSE(key_update_due(pair.server.keys));
+  EXPECT_FALSE(key_update_due(pair.server.layer, pair.server.keys));
   EXPECT_GT(seal_alert(pair.server.layer, pair.server.keys, Alert::user_canceled, out), 0U);
-  EXPECT_TRUE(key_update_due(pair.server.keys));
+  EXPECT_TRUE(key_update_due(pair.server.layer, pair.server.keys));
   EXPECT_GT(seal_key_update(pair.server.layer, pair.server.keys, out), 0U);
-  EXPECT_FALSE(key_update_due(pair.server.keys));
+  EXPECT_FALSE(key_update_due(pair.server.layer, pair.server.keys));
 
   abi::InstallKeys old = make_keys(kAes128Tls12);
   old.seal.sequence = kMaxSealedRecords12 - 1;
   Pair old_pair(old);
-  EXPECT_FALSE(key_update_due(old_pair.server.keys));
+  EXPECT_FALSE(key_update_due(old_pair.server.layer, old_pair.server.keys));
 }
 
 // At the limit data stops first, then everything; an alert still fits between.

@@ -20,9 +20,10 @@ struct Free {
 
 struct PeerOptions {
   uint16_t version = 0x0304;
-  std::string ciphers;                // OpenSSL's names: of TLS 1.3, or of TLS 1.2
+  std::string ciphers;                // OpenSSL's names: of TLS 1.3, or of older versions
   uint32_t tickets = 0;               // TLS 1.3: NewSessionTickets of the server
   uint8_t max_fragment_length = 0;    // RFC 6066 code, 0 for none
+  bool encrypt_then_mac = true;       // the client offers it; RFC 7366
 };
 
 class LibsslPeer {
@@ -46,6 +47,10 @@ class LibsslPeer {
     std::string server_secret;
     uint64_t records_after_secret = 0;
     uint8_t last_server_record[13] = {};
+    // The end of what each has sent: its Finished.
+    Bytes client_end;
+    Bytes server_end;
+    bool encrypt_then_mac = false;
   };
 
   void handshake();

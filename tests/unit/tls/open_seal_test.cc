@@ -45,8 +45,8 @@ Bytes content(const Opened& opened) {
 }
 
 TEST(OpenSeal, RandomLengthsAndCuts) {
-  for (const uint16_t suite : kEverySuite) {
-    std::mt19937 random(suite);
+  for (const Variant& suite : kEveryAead) {
+    std::mt19937 random(suite.suite);
     Pair pair(suite);
     for (int round = 0; round < 400; ++round) {
       const uint32_t limit = round % 8 == 0 ? abi::kMaxPlaintextBytes : 600;
@@ -55,14 +55,12 @@ TEST(OpenSeal, RandomLengthsAndCuts) {
       Bytes record(sealed_size(pair.server.keys, static_cast<uint32_t>(plaintext.size())));
       ASSERT_EQ(seal_record(pair.server.layer, pair.server.keys, kData, pieces, record.data()),
                 record.size());
-      const Frame frame = next_record(
-          pair.server.keys.tls13() ? RecordPhase::Tls13 : RecordPhase::Tls12,
-          std::span<const uint8_t>(record));
+      const Frame frame = next_record(phase_of(pair.server.keys), std::span<const uint8_t>(record));
       ASSERT_EQ(frame.verdict, Verdict::Accept);
       ASSERT_EQ(frame.record_bytes, record.size());
       const auto cuts = cut(record, 1 + random() % (round % 2 == 0 ? 7 : 1448), random);
       const Opened opened = open_pieces(pair.client, cuts);
-      ASSERT_EQ(opened.result.verdict, Verdict::Accept) << suite << " round " << round;
+      ASSERT_EQ(opened.result.verdict, Verdict::Accept) << suite.name() << " round " << round;
       ASSERT_EQ(opened.result.type, kData);
       ASSERT_EQ(content(opened), plaintext);
     }
@@ -74,7 +72,7 @@ TEST(OpenSeal, RandomLengthsAndCuts) {
 }
 
 TEST(OpenSeal, EveryCutOfOneRecord) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     const Bytes plaintext = {'s', 'l', 'u', 'i', 'c', 'e'};
     Pair pair(suite);
     const Bytes record = pair.client_seals(kData, plaintext);
@@ -96,7 +94,7 @@ TEST(OpenSeal, EveryCutOfOneRecord) {
 
 // Any flipped bit: bad_record_mac, and not one byte of plaintext.
 TEST(OpenSeal, EveryFlippedBitIsRefusedAndZeroed) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     const Bytes plaintext(40, 0x5A);
     Pair pair(suite);
     const Bytes record = pair.client_seals(kData, plaintext);
@@ -120,7 +118,7 @@ TEST(OpenSeal, EveryFlippedBitIsRefusedAndZeroed) {
 }
 
 TEST(OpenSeal, RecordsOutOfOrderOrTwiceAreRefused) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     Pair pair(suite);
     const Bytes first = pair.client_seals(kData, Bytes{1});
     const Bytes second = pair.client_seals(kData, Bytes{2});
@@ -206,8 +204,8 @@ TEST(OpenTls13, RecordVersionIsPartOfTheTag) {
 }
 
 TEST(Open, ShortRecordsAreAsGoodAsForged) {
-  for (const uint16_t suite : kEverySuite) {
-    const uint32_t overhead = suite == kAes128Tls13 || suite == kAes256Tls13 ? 16 : 24;
+  for (const Variant& suite : kEveryAead) {
+    const uint32_t overhead = suite.tls13() || suite.suite == kChachaTls12 ? 16 : 24;
     for (uint32_t length = 0; length <= overhead; ++length) {
       End server;
       ASSERT_TRUE(install_keys(server.layer, make_keys(suite), server.keys));
@@ -221,7 +219,7 @@ TEST(Open, ShortRecordsAreAsGoodAsForged) {
 }
 
 TEST(Open, NegotiatedFragmentLimitBindsTheClient) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     abi::InstallKeys message = make_keys(suite);
     End client;
     ASSERT_TRUE(install_keys(client.layer, mirrored(message), client.keys));
@@ -256,11 +254,12 @@ TEST(Open, SequenceLimit) {
 }
 
 TEST(Seal, SizesAndBounds) {
-  for (const uint16_t suite : kEverySuite) {
+  for (const Variant& suite : kEveryAead) {
     Pair pair(suite);
     const bool tls13 = pair.server.keys.tls13();
     EXPECT_EQ(max_plaintext(pair.server.keys), 16384U);
-    EXPECT_EQ(sealed_size(pair.server.keys, 100), tls13 ? 122U : 129U);
+    const uint32_t extra = tls13 ? 1 : suite.suite == kChachaTls12 ? 0 : 8;
+    EXPECT_EQ(sealed_size(pair.server.keys, 100), 121U + extra);
     EXPECT_LE(sealed_size(pair.server.keys, 0), kMaxSealOverheadBytes);
     uint8_t out[kMaxReplyBytes];
     EXPECT_LE(seal_alert(pair.server.layer, pair.server.keys, Alert::close_notify, out),

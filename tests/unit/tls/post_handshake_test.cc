@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "fixture.h"
 #include "tls/limits.h"
 #include "tls/open.h"
@@ -19,7 +21,7 @@ const Bytes kUpdateRequested = {24, 0, 0, 1, 1};
 
 class Handler {
  public:
-  explicit Handler(uint16_t suite) : pair(suite) {}
+  explicit Handler(const Variant& suite) : pair(suite) {}
   Action handle(ContentType type, const Bytes& plaintext) {
     reply.assign(kMaxReplyBytes, 0);
     const Action action =
@@ -43,7 +45,7 @@ struct Row {
   int peer_alert = 255;
 };
 
-void check(uint16_t suite, const std::vector<Row>& rows) {
+void check(const Variant& suite, const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     Handler handler(suite);
     const Action action = handler.handle(row.type, row.plaintext);
@@ -69,8 +71,9 @@ constexpr auto BadMessage = CloseReason::bad_handshake_message;
 constexpr auto ClientAlert = CloseReason::client_alert;
 constexpr auto BadType = CloseReason::unexpected_record_type;
 
-TEST(PostHandshake, BothVersions) {
-  for (const uint16_t suite : kEverySuite) {
+TEST(PostHandshake, EveryVersion) {
+  for (const Variant& suite : every_suite()) {
+    SCOPED_TRACE(suite.name());
     check(suite, {
       {"data", kData, {1}, Deliver},
       {"no data", kData, {}, Ignore},
@@ -118,9 +121,12 @@ TEST(PostHandshake, Tls13) {
   });
 }
 
-TEST(PostHandshake, Tls12) {
-  check(kAes128Tls12, {
-    {"warning", kAlert, {1, 40}, Ignore, CloseReason::none, Alert::none, 40},
+TEST(PostHandshake, BeforeTls13) {
+  for (const Variant& suite : every_suite()) {
+    if (suite.tls13()) continue;
+    SCOPED_TRACE(suite.name());
+    check(suite, {
+    {"warning", kAlert, {1, 41}, Ignore, CloseReason::none, Alert::none, 41},
     {"no_renegotiation", kAlert, {1, 100}, Ignore, CloseReason::none, Alert::none, 100},
     {"client hello", kHandshake, {1, 0, 0, 2, 3, 3}, Reply},
     {"start of one", kHandshake, {1, 0}, Ignore},
@@ -131,7 +137,40 @@ TEST(PostHandshake, Tls12) {
     {"hello, then finished", kHandshake, {1, 0, 0, 1, 9, 20}, Close, BadMessage,
      Alert::unexpected_message},
     {"key update", kHandshake, kUpdate, Close, BadMessage, Alert::unexpected_message},
-  });
+    });
+  }
+}
+
+// RFC 5246 7.2.2 and the older ones': these are always fatal, whatever their level says.
+constexpr uint8_t kAlwaysFatal[] = {10, 20, 21, 22, 30, 40, 47, 48,
+                                    49, 50, 51, 70, 71, 80, 86, 110};
+
+// Every description at both levels: taken as RFC 8446 6 or RFC 5246 7.2 has it, and counted.
+TEST(PostHandshake, EveryAlert) {
+  for (const Variant& suite : every_suite()) {
+    SCOPED_TRACE(suite.name());
+    for (int description = 0; description < 256; ++description) {
+      for (const uint8_t level : {uint8_t{1}, uint8_t{2}}) {
+        const auto byte = static_cast<uint8_t>(description);
+        const bool always = std::find(std::begin(kAlwaysFatal), std::end(kAlwaysFatal), byte) !=
+                            std::end(kAlwaysFatal);
+        const bool harmless = suite.tls13() ? byte == 90 : level == 1 && !always;
+        Handler handler(suite);
+        const Action action = handler.handle(kAlert, {level, byte});
+        EXPECT_EQ(action.peer_alert, byte);
+        EXPECT_EQ(handler.count(Counter::tls_close_notify_in), byte == 0 ? 1U : 0U);
+        EXPECT_EQ(handler.count(Counter::tls_alerts_in), byte == 0 ? 0U : 1U);
+        EXPECT_EQ(handler.count(Counter::tls_warnings_in), byte != 0 && harmless ? 1U : 0U);
+        if (byte == 0) {
+          EXPECT_EQ(action.kind, PeerClosed);
+        } else {
+          EXPECT_EQ(action.kind, harmless ? Ignore : Close) << description << " at " << int{level};
+          EXPECT_EQ(action.refusal.reason, harmless ? CloseReason::none : ClientAlert);
+          EXPECT_EQ(action.refusal.alert, Alert::none);
+        }
+      }
+    }
+  }
 }
 
 // KeyUpdate cut over records in every way (RFC 8446 5.1), and nothing between its parts.
@@ -149,7 +188,7 @@ TEST(PostHandshake, FragmentedKeyUpdate) {
     EXPECT_EQ(handler.pair.server.keys.open.key_generation(), 1U);
     EXPECT_EQ(handler.pair.server.keys.seal.key_generation(), 1U);
   }
-  for (const ContentType between : {kData, kAlert}) {
+  for (const ContentType between : {kData, kAlert, kChange}) {
     Handler handler(kAes128Tls13);
     EXPECT_EQ(handler.handle(kHandshake, {24, 0}).kind, Ignore);
     const Action action = handler.handle(between, {1, 0});
@@ -207,24 +246,65 @@ TEST(PostHandshake, KeyUpdateOrder) {
 }
 
 TEST(PostHandshake, StreamsOfNothingEnd) {
-  const std::tuple<const char*, uint16_t, ContentType, Bytes> rows[] = {
-      {"empty data", kAes128Tls13, kData, {}},
-      {"empty data 1.2", kAes128Tls12, kData, {}},
-      {"user_canceled", kAes128Tls13, kAlert, {1, 90}},
-      {"warnings 1.2", kAes128Tls12, kAlert, {1, 100}},
-      {"key updates", kAes128Tls13, kHandshake, kUpdate},
-      {"requested key updates", kAes128Tls13, kHandshake, kUpdateRequested},
-      {"renegotiation 1.2", kAes128Tls12, kHandshake, {1, 0, 0, 0}},
+  const struct {
+    const char* name;
+    Variant suite;
+    ContentType type;
+    Bytes plaintext;
+    CloseReason reason;
+  } rows[] = {
+      {"empty data", kAes128Tls13, kData, {}, CloseReason::too_many_empty_records},
+      {"empty data 1.2", kAes128Tls12, kData, {}, CloseReason::too_many_empty_records},
+      {"empty data CBC", kCbcSha256, kData, {}, CloseReason::too_many_empty_records},
+      {"empty data 1.0", {kCbcSha1, TlsVersion::Tls10}, kData, {},
+       CloseReason::too_many_empty_records},
+      {"user_canceled", kAes128Tls13, kAlert, {1, 90}, CloseReason::too_many_warnings},
+      {"warnings 1.2", kAes128Tls12, kAlert, {1, 100}, CloseReason::too_many_warnings},
+      {"warnings 1.1", {kCbcSha1, TlsVersion::Tls11}, kAlert, {1, 41},
+       CloseReason::too_many_warnings},
+      {"key updates", kAes128Tls13, kHandshake, kUpdate, CloseReason::too_many_key_updates},
+      {"requested key updates", kChachaTls13, kHandshake, kUpdateRequested,
+       CloseReason::too_many_key_updates},
+      {"renegotiation 1.2", kAes128Tls12, kHandshake, {1, 0, 0, 0},
+       CloseReason::too_many_renegotiations},
+      {"renegotiation 1.0", {kCbcSha1, TlsVersion::Tls10}, kHandshake, {1, 0, 0, 0},
+       CloseReason::too_many_renegotiations},
   };
-  for (const auto& [name, suite, type, plaintext] : rows) {
-    Handler handler(suite);
+  for (const auto& row : rows) {
+    Handler handler(row.suite);
     for (int i = 0; i < kIdleRecordCredits; ++i) {
-      ASSERT_NE(handler.handle(type, plaintext).kind, Close) << name << " " << i;
+      ASSERT_NE(handler.handle(row.type, row.plaintext).kind, Close) << row.name << " " << i;
     }
-    const Action action = handler.handle(type, plaintext);
-    EXPECT_EQ(action.kind, Close) << name;
-    EXPECT_EQ(action.refusal.reason, CloseReason::too_many_warnings) << name;
-    EXPECT_EQ(action.refusal.alert, Alert::unexpected_message) << name;
+    const Action action = handler.handle(row.type, row.plaintext);
+    EXPECT_EQ(action.kind, Close) << row.name;
+    EXPECT_EQ(action.refusal.reason, row.reason) << row.name;
+    EXPECT_EQ(action.refusal.alert, Alert::unexpected_message) << row.name;
+  }
+}
+
+// OpenSSL's clients put an empty record in front of each with data in TLS 1.0: that never ends.
+TEST(PostHandshake, EmptyRecordsInFrontOfDataAreFreeInTls10) {
+  Handler handler({kCbcSha1, TlsVersion::Tls10});
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_EQ(handler.handle(kData, {}).kind, Ignore) << i;
+    ASSERT_EQ(handler.handle(kData, {1}).kind, Deliver) << i;
+  }
+}
+
+// The answer to our own request costs nothing, however often we ask.
+TEST(PostHandshake, KeyUpdatesThatWeAskForAreFree) {
+  End server(16, RecordPolicy{.key_update_after_records = 2});
+  ASSERT_TRUE(install_keys(server.layer, make_keys(kAes128Tls13), server.keys));
+  uint8_t reply[kMaxReplyBytes];
+  for (int round = 0; round < 500; ++round) {
+    (void)server.keys.open.take_sequence();
+    (void)server.keys.open.take_sequence();
+    ASSERT_TRUE(key_update_due(server.layer, server.keys));
+    ASSERT_GT(seal_key_update(server.layer, server.keys, reply), 0U);
+    ASSERT_FALSE(key_update_due(server.layer, server.keys)) << "asked once";
+    const Action action = handle_record(server.layer, server.keys, kHandshake, kUpdate, reply);
+    ASSERT_EQ(action.kind, Ignore) << round;
+    ASSERT_EQ(server.keys.open.sequence(), 0U);
   }
 }
 
@@ -263,6 +343,9 @@ TEST(PostHandshake, Counters) {
   (void)handler.handle(kAlert, {2, 41});
   EXPECT_EQ(handler.count(Counter::tls_close_notify_in), 1U);
   EXPECT_EQ(handler.count(Counter::tls_alerts_in), 2U);
+  EXPECT_EQ(handler.count(Counter::tls_warnings_in), 1U);
+  (void)handler.handle(kHandshake, {1, 0, 0, 0});
+  EXPECT_EQ(handler.count(Counter::tls_renegotiations_refused), 1U);
 }
 
 }  // namespace

@@ -181,6 +181,8 @@ std::vector<FrameRow> frame_rows() {
   constexpr auto Before = RecordPhase::BeforeServer;
   constexpr auto Hs = RecordPhase::Handshake;
   constexpr auto HsProtected = RecordPhase::HandshakeProtected;
+  constexpr auto T10 = RecordPhase::Tls10;
+  constexpr auto T11 = RecordPhase::Tls11;
   constexpr auto T12 = RecordPhase::Tls12;
   constexpr auto T13 = RecordPhase::Tls13;
   constexpr auto Type = CloseReason::unexpected_record_type;
@@ -203,7 +205,15 @@ std::vector<FrameRow> frame_rows() {
       {"before: empty data", Before, header(23, 0x0303, 0), Accept},
       {"handshake: 2^14", Hs, header(22, 0x0303, 16384), Accept},
       {"handshake: plaintext too long, no alert", Hs, header(22, 0x0303, 16385), Refuse, Overflow},
-      {"handshake: ccs", Hs, header(20, 0x0303, 1), Accept},
+      {"handshake: ccs", Hs, {20, 3, 3, 0, 1, 1}, Accept},
+      {"handshake: ccs without its byte", Hs, header(20, 0x0303, 1), More},
+      {"handshake: ccs of 0", Hs, {20, 3, 3, 0, 1, 0}, Refuse, Type},
+      {"handshake: ccs of 2", Hs, {20, 3, 3, 0, 1, 2}, Refuse, Type},
+      {"handshake: ccs of two bytes", Hs, {20, 3, 3, 0, 2, 1, 1}, Refuse, Type},
+      {"before: ccs", Before, {20, 3, 3, 0, 1, 1}, Accept},  // RFC 8446 D.4: behind the hello
+      {"before: ccs of 2", Before, {20, 3, 3, 0, 1, 2}, Refuse, Type, Unexpected},
+      {"protected: another ccs", HsProtected, {20, 3, 3, 0, 1, 1}, Accept},
+      {"protected: ccs of 255", HsProtected, {20, 3, 3, 0, 1, 255}, Refuse, Type},
       {"handshake: alert", Hs, header(21, 0x0303, 2), Accept},
       {"handshake: type 0, no alert", Hs, {0}, Refuse, Type},
       {"protected: finished of 1.2", HsProtected, header(22, 0x0303, 40), Accept},
@@ -217,6 +227,14 @@ std::vector<FrameRow> frame_rows() {
       {"1.2: ccs", T12, header(20, 0x0303, 1), Refuse, Type, Unexpected},
       {"1.2: version 3.2", T12, {23, 3, 2}, Refuse, Version, Alert::protocol_version},
       {"1.2: heartbeat", T12, {24}, Refuse, Type, Unexpected},
+      {"1.1: data", T11, header(23, 0x0302, 18432), Accept},
+      {"1.1: one more", T11, header(23, 0x0302, 18433), Refuse, Overflow, Alert::record_overflow},
+      {"1.1: version 3.3", T11, {23, 3, 3}, Refuse, Version, Alert::protocol_version},
+      {"1.1: ccs", T11, {20, 3, 2, 0, 1, 1}, Refuse, Type, Unexpected},
+      {"1.0: data", T10, header(23, 0x0301, 18432), Accept},
+      {"1.0: version 3.0", T10, {23, 3, 0}, Refuse, Version, Alert::protocol_version},
+      {"1.0: version 3.2", T10, {23, 3, 2}, Refuse, Version, Alert::protocol_version},
+      {"1.0: ccs", T10, {20, 3, 1, 0, 1, 1}, Refuse, Type, Unexpected},
       {"1.3: data", T13, header(23, 0x0303, 16640), Accept},
       {"1.3: one more", T13, header(23, 0x0303, 16641), Refuse, Overflow, Alert::record_overflow},
       {"1.3: version is ignored", T13, header(23, 0x1234, 100), Accept},
@@ -257,6 +275,7 @@ TEST(NextRecord, OnlyAChangeCipherSpecAfterTheServerProtects) {
   EXPECT_EQ(phase_after(RecordPhase::Handshake, 22), RecordPhase::Handshake);
   EXPECT_EQ(phase_after(RecordPhase::BeforeServer, 20), RecordPhase::BeforeServer);
   EXPECT_EQ(phase_after(RecordPhase::HandshakeProtected, 22), RecordPhase::HandshakeProtected);
+  EXPECT_EQ(phase_after(RecordPhase::Tls10, 20), RecordPhase::Tls10);
   EXPECT_EQ(phase_after(RecordPhase::Tls12, 20), RecordPhase::Tls12);
   EXPECT_EQ(phase_after(RecordPhase::Tls13, 20), RecordPhase::Tls13);
 }
