@@ -128,8 +128,9 @@ void Engine::seal_data(Flow& flow, Micros now) {
     if (tls::key_update_due(use_.records, flow.keys) && !update_keys(flow, now)) return;
     const uint32_t readable = flow.backend().receive.readable_bytes();
     if (readable == 0) return;
+    const uint32_t limit_bytes = record_limit(flow, now);
     Pieces pieces;
-    gather(flow.backend().receive, std::min(readable, record_limit(flow, now)), pieces);
+    gather(flow.backend().receive, std::min(readable, limit_bytes), pieces);
     const uint32_t padding = tls::choose_padding(use_.records, flow.keys, pieces.length);
     const uint32_t sealed_bytes = tls::sealed_size(flow.keys, pieces.length, padding);
     if (tcp::tcp_send_space_bytes(use_.stack, flow.client()) < queued_bytes + sealed_bytes) return;
@@ -155,6 +156,7 @@ void Engine::seal_data(Flow& flow, Micros now) {
     flow.active_at = tcp::to_millis(now);
     flow.ramp.sealed_at = flow.active_at;
     flow.ramp.bytes += pieces.length;
+    if (limit_bytes < tls::max_plaintext(flow.keys)) use_.counters.add(Counter::tls_small_records);
     // TLS 1.0: the next record's IV is the end of this one.
     if (flow.seal_queued && flow.keys.version == tls::TlsVersion::Tls10) return;
   }
@@ -169,10 +171,7 @@ uint32_t Engine::record_limit(Flow& flow, Micros now) {
     ramp.bytes = std::min(ramp.bytes, config_.record_size.full_after_bytes);
     return most_bytes;
   }
-  const uint32_t segment_bytes = tcp::effective_mss(flow.client());
-  const uint32_t small_bytes = tls::plaintext_within(use_.records, flow.keys, segment_bytes);
-  if (small_bytes < most_bytes) use_.counters.add(Counter::tls_small_records);
-  return small_bytes;
+  return tls::plaintext_within(use_.records, flow.keys, tcp::effective_mss(flow.client()));
 }
 
 // TLS 1.3: our KeyUpdate, and then the next key. False: the flow cannot get on.

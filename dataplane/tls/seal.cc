@@ -128,6 +128,9 @@ uint32_t plaintext_within(const RecordLayer& layer, const FlowKeys& keys, uint32
   if (keys.tls13() && policy.padding == Padding::Block && length >= policy.padding_block_bytes) {
     length = (length + 1) / policy.padding_block_bytes * policy.padding_block_bytes - 1;
   }
+  if (keys.tls13() && policy.padding == Padding::Random && length > policy.padding_random_bytes) {
+    length -= policy.padding_random_bytes;
+  }
   return std::clamp(length, 1U, max_plaintext(keys));
 }
 

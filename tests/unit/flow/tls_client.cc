@@ -34,7 +34,8 @@ Bytes client_hello(uint32_t length) {
 Bytes client_finished(uint32_t length) { return record(23, pattern(length, 98)); }
 
 TlsClient::TlsClient(World& in) : world(in), peer(in.connect_tls()) {
-  const abi::InstallKeys keys = world.keys_of(peer.tcb.tuple.local.port);
+  abi::InstallKeys keys = world.keys_of(peer.tcb.tuple.local.port);
+  keys.open.fragment_limit_bytes = abi::kMaxPlaintextBytes;  // it can break what was agreed
   EXPECT_TRUE(tls::install_keys(end.layer, tls::test::mirrored(keys), end.keys));
   peer.on_data = [this](Peer&) { on_data(); };
 }

@@ -17,7 +17,7 @@ using abi::Counter;
 
 struct InstallRow {
   const char* name;
-  uint16_t suite;
+  Variant suite;
   void (*change)(abi::InstallKeys&);
   bool accepted;
 };
@@ -50,6 +50,36 @@ const InstallRow kInstallRows[] = {
      [](auto& m) { m.seal.sequence = kMaxSealedRecords13 - 1; }, true},
     {"1.2 seal limit", kAes128Tls12, [](auto& m) { m.seal.sequence = kMaxSealedRecords12; }, false},
     {"open limit", kAes128Tls12, [](auto& m) { m.open.sequence = kMaxOpenedRecords; }, false},
+    {"1.2 sequence of the Finished", kAes128Tls12, [](auto& m) { m.seal.sequence = 0; }, false},
+    {"ChaCha20 in 1.2", kChachaTls12, [](auto&) {}, true},
+    {"ChaCha20 with a salt", kChachaTls12, [](auto& m) { m.open.iv_length = 4; }, false},
+    {"ChaCha20 with a nonce", kChachaTls12, [](auto& m) { m.seal.next_explicit_nonce = 1; }, false},
+    {"ChaCha20 in 1.1", kChachaTls12, [](auto& m) { m.version = 0x0302; }, false},
+    {"ChaCha20 has no seal limit", kChachaTls13,
+     [](auto& m) { m.seal.sequence = kMaxSealedRecords12; }, true},
+    {"ChaCha20 ends with the numbers", kChachaTls13,
+     [](auto& m) { m.seal.sequence = kMaxOpenedRecords; }, false},
+    {"1.3 with MAC key", kChachaTls13, [](auto& m) { m.open.mac_key_length = 20; }, false},
+    {"CBC", kCbcSha1, [](auto&) {}, true},
+    {"CBC, EtM", kCbcSha1, [](auto& m) { m.encrypt_then_mac = 1; }, true},
+    {"CBC, EtM 2", kCbcSha1, [](auto& m) { m.encrypt_then_mac = 2; }, false},
+    {"CBC in 1.1", kCbcSha1, [](auto& m) { m.version = 0x0302; }, true},
+    {"CBC in 1.0", {kCbcSha1, TlsVersion::Tls10}, [](auto&) {}, true},
+    {"CBC in 1.0 without IV", {kCbcSha1, TlsVersion::Tls10},
+     [](auto& m) { m.open.iv_length = 0; }, false},
+    {"CBC with IV in 1.1", {kCbcSha1, TlsVersion::Tls11},
+     [](auto& m) { m.open.iv_length = 16; }, false},
+    {"CBC in SSL 3.0", {kCbcSha1, TlsVersion::Tls10}, [](auto& m) { m.version = 0x0300; }, false},
+    {"CBC in 1.3", kCbcSha1, [](auto& m) { m.version = 0x0304; }, false},
+    {"CBC-SHA256 in 1.1", kCbcSha256, [](auto& m) { m.version = 0x0302; }, false},
+    {"CBC, MAC key of another hash", kCbcSha256, [](auto& m) { m.seal.mac_key_length = 20; }, false},
+    {"CBC without MAC key", kCbcSha256, [](auto& m) { m.seal.mac_key_length = 0; }, false},
+    {"CBC, key of the other AES", kCbc256Sha1, [](auto& m) { m.open.key_length = 16; }, false},
+    {"CBC with a nonce", kCbcSha1, [](auto& m) { m.open.next_explicit_nonce = 1; }, false},
+    {"CBC, sequence of the Finished", kCbcSha1, [](auto& m) { m.open.sequence = 0; }, false},
+    {"CBC seal limit", kCbcSha1, [](auto& m) { m.seal.sequence = kMaxSealedRecords12; }, false},
+    {"CBC with a secret", kCbcSha1, [](auto& m) { m.open.secret_length = 32; }, false},
+    {"CBC, one key for both", kCbcSha1, [](auto& m) { m.open = m.seal; }, false},
     {"one key for both", kAes128Tls12, [](auto& m) { m.open = m.seal; }, false},
     {"one secret for both", kAes128Tls13, [](auto& m) { m.open = m.seal; }, false},
 };
@@ -75,9 +105,10 @@ TEST(InstallKeys, Table) {
     EXPECT_EQ(install_keys(end.layer, message, end.keys), row.accepted) << row.name;
     EXPECT_EQ(end.keys.installed(), row.accepted) << row.name;
     for (const abi::DirectionKeys& direction : {message.open, message.seal}) {
-      const bool tls13 = row.suite >> 8 == 0x13;
-      const uint8_t* secret = tls13 ? direction.secret : direction.key;
+      const uint8_t* secret = row.suite.tls13() ? direction.secret : direction.key;
       EXPECT_EQ(holds(end.keys, secret), row.accepted) << row.name;
+      if (!row.suite.cbc()) continue;
+      EXPECT_EQ(holds(end.keys, direction.mac_key), row.accepted) << row.name;
     }
   }
 }
@@ -227,6 +258,46 @@ TEST_F(KeyCacheTest, ForgetWipesOneEntry) {
   EXPECT_EQ(cache_.used(), 1U);
   EXPECT_FALSE(key.ready());
   EXPECT_TRUE(all_zero(key.expanded(), 1008));
+}
+
+class CbcKeyCacheTest : public KeyCacheTest {
+ protected:
+  const crypto::CbcHmacKey* pin(uint32_t flow) {
+    return cache_.pin(provider(), {flow, 1, 0, Direction::Seal}, *crypto::find_suite(kCbcSha1),
+                      key_, mac_key_);
+  }
+  Bytes mac_key_ = Bytes(20, 9);
+};
+
+// Flows 1, 3 and 5 share a set of two.
+TEST_F(CbcKeyCacheTest, APinnedKeyIsNotReplaced) {
+  const crypto::CbcHmacKey* a = pin(1);
+  const crypto::CbcHmacKey* b = pin(3);
+  ASSERT_NE(a, nullptr);
+  ASSERT_NE(b, nullptr);
+  EXPECT_EQ(misses(), 2U);
+  EXPECT_EQ(pin(5), nullptr);
+  EXPECT_EQ(pin(1), a);
+  EXPECT_EQ(pin(3), b);
+  EXPECT_EQ(hits(), 2U);
+  cache_.unpin_all();
+  EXPECT_NE(pin(5), nullptr);
+  EXPECT_EQ(misses(), 3U);
+  EXPECT_EQ(pin(3), b) << "the older one went";
+  EXPECT_EQ(cache_.used(), 2U);
+}
+
+TEST_F(CbcKeyCacheTest, SharesItsPlacesWithTheOtherKind) {
+  (void)get({1, 1, 0, Direction::Seal});
+  (void)get({3, 1, 0, Direction::Seal});
+  const crypto::CbcHmacKey* key = pin(5);
+  ASSERT_NE(key, nullptr);
+  cache_.unpin_all();
+  (void)get({1, 1, 0, Direction::Seal});
+  (void)get({3, 1, 0, Direction::Seal});
+  EXPECT_EQ(cache_.used(), 2U);
+  cache_.forget({3, 1, 0, Direction::Seal});
+  EXPECT_EQ(cache_.used(), 1U);
 }
 
 TEST(KeyLimits, KeyUpdateIsDueInTls13Only) {

@@ -103,7 +103,8 @@ TEST(Padding, AlertsAndKeyUpdatesHaveNone) {
 TEST(Padding, PlaintextWithinCountsIt) {
   for (const Variant& suite : every_suite()) {
     for (const RecordPolicy& policy :
-         {RecordPolicy{}, RecordPolicy{.padding = Padding::Block, .padding_block_bytes = 512}}) {
+         {RecordPolicy{}, RecordPolicy{.padding = Padding::Block, .padding_block_bytes = 512},
+          RecordPolicy{.padding = Padding::Random, .padding_random_bytes = 200}}) {
       Ends ends(suite, policy);
       for (const uint32_t bytes : {600U, 1000U, 1448U, 8948U}) {
         const uint32_t length = plaintext_within(ends.server.layer, ends.server.keys, bytes);
