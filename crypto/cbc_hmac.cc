@@ -38,33 +38,27 @@ static_assert(kChunk <= IMB_MAX_BURST_SIZE);
 // RFC 5246 6.2.3: the longest fragment a record may have.
 constexpr uint32_t kMaxFragmentLength = (1U << 14) + 2048;
 
-void write_header(const CbcRecord& record, uint32_t length,
-                  uint8_t (&header)[kPseudoHeaderLength]) {
-  for (uint32_t i = 0; i < 8; ++i) {
-    header[i] = static_cast<uint8_t>(record.sequence >> (56 - 8 * i));
-  }
-  const auto version = static_cast<uint16_t>(record.version);
-  header[8] = record.type;
-  header[9] = static_cast<uint8_t>(version >> 8);
-  header[10] = static_cast<uint8_t>(version);
-  header[11] = static_cast<uint8_t>(length >> 8);
-  header[12] = static_cast<uint8_t>(length);
-}
-
-MacJob mac_job(const CbcRecord& record, const uint8_t* message, uint32_t length) {
-  MacJob job;
+// The MAC over pseudo header and `length` bytes of `message`.
+void fill(MacJob& job, const CbcRecord& record, const uint8_t* message, uint32_t length) {
   job.key = record.key;
-  write_header(record, length, job.header);
+  const uint64_t sequence = __builtin_bswap64(record.sequence);
+  std::memcpy(job.header, &sequence, sizeof(sequence));
+  const auto version = static_cast<uint16_t>(record.version);
+  job.header[8] = record.type;
+  job.header[9] = static_cast<uint8_t>(version >> 8);
+  job.header[10] = static_cast<uint8_t>(version);
+  job.header[11] = static_cast<uint8_t>(length >> 8);
+  job.header[12] = static_cast<uint8_t>(length);
   job.message = message;
   job.max_length = length;
   job.length = length;
   job.length_is_secret = false;
-  return job;
 }
 
 void wipe(std::span<MacJob> jobs) { secure_zero(jobs.data(), jobs.size_bytes()); }
 
-// The cipher jobs of one chunk, by key length, as the library's bursts want them.
+// The cipher jobs of one chunk, by key length, as the library's bursts want them. Of a job only
+// what AES-CBC reads is filled in: the rest, some 250 bytes, would cost more than a short record.
 class CipherBurst {
  public:
   explicit CipherBurst(IMB_CIPHER_DIRECTION direction) : direction_(direction) {}
@@ -74,15 +68,16 @@ class CipherBurst {
     const bool aes128 = record.key->cipher() == Cipher::Aes128Cbc;
     // From the front those with short keys, from the back those with long ones.
     IMB_JOB& job = aes128 ? jobs_[short_keys_++] : jobs_[kChunk - ++long_keys_];
-    std::memset(&job, 0, sizeof(job));
     job.enc_keys = record.key->encrypt_schedule();
     job.dec_keys = record.key->decrypt_schedule();
     job.key_len_in_bytes = aes128 ? IMB_KEY_128_BYTES : IMB_KEY_256_BYTES;
     job.src = bytes;
     job.dst = bytes;
+    job.cipher_start_src_offset_in_bytes = 0;
     job.msg_len_to_cipher_in_bytes = length;
     job.iv = record.version == TlsVersion::Tls10 ? record.iv : record.fragment;
     job.iv_len_in_bytes = kCbcBlockLength;
+    job.status = static_cast<IMB_STATUS>(0);
   }
 
   void run(const Provider& provider) {
@@ -145,7 +140,7 @@ void seal_chunk(const Provider& provider, std::span<CbcSealJob> jobs) {
     require_usable(job.record);
     if (job.record.encrypt_then_mac) continue;
     const SealLayout layout(job);
-    macs[mac_count++] = mac_job(job.record, layout.plaintext, job.plaintext_length);
+    fill(macs[mac_count++], job.record, layout.plaintext, job.plaintext_length);
   }
   mac_batch(provider.sha_kernels(), {macs, mac_count});
 
@@ -173,8 +168,8 @@ void seal_chunk(const Provider& provider, std::span<CbcSealJob> jobs) {
     keep_chaining_block(job.record, end, job.record.iv);
     if (!job.record.encrypt_then_mac) continue;
     // RFC 7366 3: over IV and ciphertext, with their length.
-    macs[mac_count++] =
-        mac_job(job.record, job.record.fragment, static_cast<uint32_t>(end - job.record.fragment));
+    fill(macs[mac_count++], job.record, job.record.fragment,
+         static_cast<uint32_t>(end - job.record.fragment));
   }
   mac_batch(provider.sha_kernels(), {macs, mac_count});
   mac_count = 0;
@@ -214,8 +209,8 @@ void authenticate_chunk(const Provider& provider, std::span<CbcOpenJob> jobs) {
   for (CbcOpenJob& job : jobs) {
     if (!job.ok || !job.record.encrypt_then_mac) continue;
     const OpenLayout layout(job);
-    macs[mac_count++] =
-        mac_job(job.record, job.record.fragment, job.fragment_length - layout.mac_length);
+    fill(macs[mac_count++], job.record, job.record.fragment,
+         job.fragment_length - layout.mac_length);
   }
   if (mac_count == 0) return;
   mac_batch(provider.sha_kernels(), {macs, mac_count});
@@ -264,7 +259,7 @@ void open_chunk(const Provider& provider, std::span<CbcOpenJob> jobs) {
     good[i] = check_padding(layout.body, layout.body_length, mac_length, plaintext_length[i]);
     if (job.record.encrypt_then_mac) continue;
     MacJob& mac = macs[mac_count++];
-    mac = mac_job(job.record, layout.body, plaintext_length[i]);
+    fill(mac, job.record, layout.body, plaintext_length[i]);
     mac.max_length = layout.body_length - layout.mac_length - 1;
     mac.length_is_secret = true;
   }

@@ -5,6 +5,7 @@
 // value is one of two, which it might turn back into a branch.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -52,6 +53,14 @@ inline Bytes32 load32(const uint8_t* from) {
   return bytes;
 }
 inline void store32(uint8_t* to, Bytes32 bytes) { std::memcpy(to, &bytes, sizeof(bytes)); }
+
+// Zeroes memory that held a secret, `kSize` bytes; small, so that a call would cost more.
+template <size_t kSize>
+inline void wipe32(uint8_t (&bytes)[kSize]) {
+  static_assert(kSize % sizeof(Bytes32) == 0);
+  for (size_t at = 0; at < kSize; at += sizeof(Bytes32)) store32(bytes + at, Bytes32{});
+  __asm__ __volatile__("" : : "r"(bytes) : "memory");
+}
 
 // 0xff in the bytes whose number is below `count`, which may be anything: `count` less `at` is how
 // many bytes from position `at` on are meant.

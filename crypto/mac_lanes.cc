@@ -83,7 +83,7 @@ class MacLanes {
 
   // Compresses what all active lanes can.
   void step() {
-    if (kernel_.one != nullptr && active_ <= kFewLanes) {
+    if (active_ <= kernel_.few) {
       for (size_t i = 0; i < kernel_.lanes; ++i) {
         Lane& lane = lanes_[i];
         if (lane.job == nullptr) continue;
@@ -251,9 +251,6 @@ class MacLanes {
     }
   }
 
-  // Up to here the SHA instructions, one lane after the other, beat all lanes at once.
-  static constexpr size_t kFewLanes = 4;
-
   const ShaKernel<States>& kernel_;
   const Hash hash_;
   std::span<MacJob> rest_;
@@ -323,17 +320,19 @@ void hmac_states(const ShaKernels& kernels, Hash hash, std::span<const uint8_t> 
 }
 
 ShaKernels choose_sha_kernels(bool wide, bool sha) {
-  ShaKernels kernels{{kMaxLanes32 / 2, sha1_avx2, nullptr},
-                     {kMaxLanes32 / 2, sha256_avx2, nullptr},
-                     {kMaxLanes64 / 2, sha512_avx2, nullptr}};
+  ShaKernels kernels{{kMaxLanes32 / 2, sha1_avx2, nullptr, 0},
+                     {kMaxLanes32 / 2, sha256_avx2, nullptr, 0},
+                     {kMaxLanes64 / 2, sha512_avx2, nullptr, 0}};
   if (wide) {
-    kernels = {{kMaxLanes32, sha1_avx512, nullptr},
-               {kMaxLanes32, sha256_avx512, nullptr},
-               {kMaxLanes64, sha512_avx512, nullptr}};
+    kernels = {{kMaxLanes32, sha1_avx512, nullptr, 0},
+               {kMaxLanes32, sha256_avx512, nullptr, 0},
+               {kMaxLanes64, sha512_avx512, nullptr, 0}};
   }
   if (sha) {
     kernels.sha1.one = sha1_ni;
+    kernels.sha1.few = wide ? 3 : 4;
     kernels.sha256.one = sha256_ni;
+    kernels.sha256.few = wide ? 4 : 7;
   }
   return kernels;
 }

@@ -39,6 +39,7 @@ struct ShaKernel {
   size_t lanes;  // the width of `all`
   CompressLanes<States> all;
   CompressLane<States> one;  // with the CPU's own SHA instructions; null where it has none
+  size_t few;                // so many lanes are faster one by one; 0 without `one`
 };
 
 struct ShaKernels {

@@ -91,6 +91,7 @@ SLUICE_INLINE void load_block(const uint8_t* const* data, size_t at, typename R:
   using V = typename R::V;
   if constexpr (sizeof(typename R::Word) == 4) {
     using Pairs = typename R::Pairs;
+#pragma GCC unroll 4
     for (size_t quarter = 0; quarter < 4; ++quarter) {
       V row[4];
       for (size_t i = 0; i < 4; ++i)
@@ -105,6 +106,7 @@ SLUICE_INLINE void load_block(const uint8_t* const* data, size_t at, typename R:
       w[4 * quarter + 3] = reinterpret_cast<V>(unpack<true>(ab_high, cd_high));
     }
   } else {
+#pragma GCC unroll 8
     for (size_t eighth = 0; eighth < 8; ++eighth) {
       const V even = byte_swap<R>(load_parts<R>(data, at + 16 * eighth, 0));
       const V odd = byte_swap<R>(load_parts<R>(data, at + 16 * eighth, 1));

@@ -25,6 +25,7 @@ class OnEveryArch : public testing::TestWithParam<Arch> {
   }
 
   const Provider& provider() const { return *provider_; }
+  Provider& mutable_provider() { return *provider_; }
 
  private:
   std::optional<Provider> provider_;
