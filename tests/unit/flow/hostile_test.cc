@@ -190,7 +190,7 @@ TEST(Hostile, WrongContentEndsItsFlowAlone) {
        }},
       {"a suite of another version",
        [&](FakeControl& control, FakeControl::Handshake& handshake, abi::InstallKeys keys) {
-         keys.suite = 0xc02f;
+         keys.suite = keys.suite == 0xc02f ? 0x1301 : 0xc02f;
          control.install(handshake, keys, hello_bytes, kBackend);
        }},
       {"a sequence at its end",
@@ -203,9 +203,14 @@ TEST(Hostile, WrongContentEndsItsFlowAlone) {
          control.transmit(handshake, Bytes(abi::kMaxHandshakeBytes + 1));
        }},
   };
-  for (const Row& row : rows) {
-    SCOPED_TRACE(row.name);
-    Scene scene;
+  const tls::test::Variant suites[] = {tls::test::kAes128Tls13, tls::test::kChachaTls12,
+                                       {tls::test::kCbcSha1, tls::TlsVersion::Tls10},
+                                       {tls::test::kCbc256Sha384, tls::TlsVersion::Tls12, true}};
+  for (size_t i = 0; i < rows.size() * std::size(suites); ++i) {
+    const Row& row = rows[i / std::size(suites)];
+    const tls::test::Variant& suite = suites[i % std::size(suites)];
+    SCOPED_TRACE(testing::Message() << row.name << ", " << suite.name());
+    Scene scene({.suite = suite});
     row.act(scene.world.control, scene.handshake(), scene.world.keys_for(scene.handshake()));
     scene.world.run_for(500'000);
     EXPECT_EQ(scene.bad(), 1U);
@@ -232,8 +237,11 @@ TEST(Hostile, KeysOfAnEstablishedFlowCannotBeReplaced) {
   EXPECT_EQ(world.closes(CloseReason::bad_keys), 0U);
 }
 
-TEST(Hostile, InstallKeysIsWipedFromItsSlotAndFromTheEngine) {
-  World world;
+class HostileKeys : public testing::TestWithParam<tls::test::Variant> {};
+INSTANTIATE_TEST_SUITE_P(Suites, HostileKeys, testing::ValuesIn(tls::test::every_suite()));
+
+TEST_P(HostileKeys, InstallKeysIsWipedFromItsSlotAndFromTheEngine) {
+  World world({.suite = GetParam()});
   TlsClient client(world);
   client.shake_hands();
   ASSERT_TRUE(world.run_until([&] { return client.flight_complete; }));
@@ -244,9 +252,13 @@ TEST(Hostile, InstallKeysIsWipedFromItsSlotAndFromTheEngine) {
         world.control.region().ring(0, e, abi::Direction::ToWorker));
     const Bytes ring(bytes, bytes + sizeof(abi::RingMemory));
     for (const abi::DirectionKeys* direction : {&keys.open, &keys.seal}) {
-      const auto found = std::search(ring.begin(), ring.end(), direction->secret,
-                                     direction->secret + direction->secret_length);
-      EXPECT_TRUE(found == ring.end());
+      const auto holds = [&](const uint8_t* secret, size_t length) {
+        return length != 0 &&
+               std::search(ring.begin(), ring.end(), secret, secret + length) != ring.end();
+      };
+      EXPECT_FALSE(holds(direction->secret, direction->secret_length));
+      EXPECT_FALSE(holds(direction->key, direction->key_length));
+      EXPECT_FALSE(holds(direction->mac_key, direction->mac_key_length));
     }
   }
   world.engine->shutdown(world.now);
