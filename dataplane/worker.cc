@@ -42,7 +42,7 @@ Micros now_us() {
 }
 
 // One MSS is announced to everybody: that of the port with the smallest MTU and clamp.
-tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config, const net::Nic& nic) {
+tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config) {
   tcp::TcpConfig tcp;
   tcp.mtu_bytes = abi::kMaxMtuBytes;
   for (const auto& port : config.ports) {
@@ -51,9 +51,7 @@ tcp::TcpConfig make_tcp_config(const abi::config::DataplaneConfig& config, const
     tcp.mss_clamp =
         tcp.mss_clamp == 0 ? port.mss_clamp : std::min<uint32_t>(tcp.mss_clamp, port.mss_clamp);
   }
-  for (uint32_t port = 0; port < nic.ports(); ++port) {
-    if (nic.port_info(port).segmentation_offload) tcp.tso_bytes = kTsoBytes;
-  }
+  tcp.tso_bytes = kTsoBytes;  // cut by the port, or by net/nic_tx.cc
   return tcp;
 }
 
@@ -114,12 +112,15 @@ Worker::Impl::Impl(const WorkerSettings& with, net::Nic& all, crypto::Provider m
       key_cache(kKeyCacheEntries, counters),
       records(provider, key_cache, counters, record_policy(with.config->records)),
       pools(tcp::PoolSizes::of(with.config->max_connections)),
-      tcp_config(make_tcp_config(*with.config, all)),
+      tcp_config(make_tcp_config(*with.config)),
       stack{tcp_config, pools, counters, flow::SmallBuffers::of(nic.small_records()), with.secrets},
       listener(tcp_config, stack.secrets),
       fragments(counters),
       icmp(counters),
       relax(with.config->idle == abi::config::IdlePolicy::Relax) {
+  for (uint32_t port = 0; port < nic.ports(); ++port) {
+    segmentation_offload |= all.port_info(port).segmentation_offload;
+  }
   for (uint32_t port = 0; port < nic.ports(); ++port) {
     neighbors.push_back(std::make_unique<net::NeighborTable>(nic.interface(port), counters));
     if (settings.number == 0) neighbors.back()->announce();
@@ -192,11 +193,11 @@ bool Worker::Impl::turn(Micros at) {
   for (uint32_t port = 0; port < nic.ports(); ++port) {
     if (nic.receive(port, batch) == 0) continue;
     busy = true;
-    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], Arrival::Received, at);
+    handle_batch(Arrival::Received, at);
   }
   if (settings.workers > 1 && nic.receive_redirected(batch) != 0) {
     busy = true;
-    for (uint32_t i = 0; i < batch.count; ++i) handle(batch.frames[i], Arrival::HandedOver, at);
+    handle_batch(Arrival::HandedOver, at);
   }
   if (engine->work_pending()) engine->serve(at);
   if (engine->control_poll(at)) {
@@ -250,6 +251,10 @@ void Worker::Impl::publish(Micros at) {
   } else {
     stack.pressure = tcp::Pressure::None;
   }
+  // Where we cut, a segment needs a buffer for each of its packets at once, or it waits: while they
+  // are scarce packets go one by one.
+  tcp_config.tso_bytes =
+      segmentation_offload || stack.pressure == tcp::Pressure::None ? kTsoBytes : 0;
   counters.set(Counter::packet_buffers_in_use, use.in_use);
   counters.set(Counter::buffers_in_use,
                nic.small_records().in_use() + nic.large_records().in_use());

@@ -1,7 +1,7 @@
 // A worker's frames: whom a received one belongs to, and the way out of a segment.
 //
-//   handle: parse -> Tcp        -> this worker's engine, or redirect to the worker that owns the
-//   tuple
+//   handle: parse -> Tcp        -> joined with what it continues, then this worker's engine, or
+//                                  redirect to the worker that owns the tuple
 //                    IcmpError  -> the same by the tuple that it quotes
 //                    Fragment   -> fragments; a whole packet is handled as if it had been received
 //                    Neighbor   -> this port's table, and a copy to the other workers
@@ -17,14 +17,24 @@ namespace sluice::dataplane {
 
 using abi::Counter;
 
+void Worker::Impl::handle_batch(Arrival arrival, Micros at) {
+  for (uint32_t i = 0; i < batch.count; ++i) {
+    if (i + 1 < batch.count) net::prefetch_unverified(batch.frames[i + 1]);
+    handle(batch.frames[i], arrival, at);
+  }
+  deliver(at);
+}
+
 void Worker::Impl::handle(const net::Frame& frame, Arrival arrival, Micros at) {
+  net::Segment& segment = joiner.next();
   switch (net::parse_frame(frame, nic.interface(frame.port), packet, segment)) {
     case net::PacketKind::Tcp:
       if (belongs_elsewhere(segment.tuple, frame, arrival)) return;
-      engine->input(segment, at);
-      break;
+      joiner.add(frame, [this, at](net::Segment& run) { engine->input(run, at); });
+      return;
     case net::PacketKind::IcmpError:
       if (belongs_elsewhere(packet.error.tuple, frame, arrival)) return;
+      deliver(at);  // what came before it
       counters.add(Counter::icmp_errors_in);
       engine->icmp_error(packet.error, at);
       break;
@@ -46,6 +56,11 @@ void Worker::Impl::handle(const net::Frame& frame, Arrival arrival, Micros at) {
   net::release_frame(frame);
 }
 
+// The run of segments that waits for its continuation; behind each burst.
+void Worker::Impl::deliver(Micros at) {
+  joiner.flush([this, at](net::Segment& run) { engine->input(run, at); });
+}
+
 // True: another worker has the frame now, or it was dropped because that worker is too slow.
 bool Worker::Impl::belongs_elsewhere(const net::FlowTuple& tuple, const net::Frame& frame,
                                      Arrival arrival) {
@@ -56,7 +71,7 @@ bool Worker::Impl::belongs_elsewhere(const net::FlowTuple& tuple, const net::Fra
   // The port said that it would bring this one to its owner. (An ICMP error is no such packet, nor
   // is a fragment, which carries no ports.)
   if (rss != nullptr && arrival == Arrival::Received && !packet.fragmented &&
-      &tuple == &segment.tuple && rss->covers(tuple.local.address)) {
+      &tuple != &packet.error.tuple && rss->covers(tuple.local.address)) {
     counters.add(Counter::rss_mispredicted);
     mispredicted.store(true, std::memory_order_relaxed);
   }

@@ -9,6 +9,7 @@
 #include "flow/engine.h"
 #include "net/fragments.h"
 #include "net/icmp.h"
+#include "net/joiner.h"
 #include "net/neighbor.h"
 #include "net/wire.h"
 #include "tcp/pools.h"
@@ -38,7 +39,9 @@ struct Worker::Impl {
   void idle(Micros now);
 
   // worker_frames.cc
+  void handle_batch(Arrival arrival, Micros now);
   void handle(const net::Frame& frame, Arrival arrival, Micros now);
+  void deliver(Micros now);
   void handle_neighbor(const net::Frame& frame, Arrival arrival, Micros now);
   void handle_fragment(const net::Frame& frame, Arrival arrival, Micros now);
   bool belongs_elsewhere(const net::FlowTuple& tuple, const net::Frame& frame, Arrival arrival);
@@ -61,12 +64,13 @@ struct Worker::Impl {
   std::unique_ptr<flow::Engine> engine;
   net::FrameBatch batch;
   net::Packet packet;
-  net::Segment segment;
+  net::Joiner joiner;
   ControlLife* life = nullptr;
   Micros now = 0;
   Micros published_us = 0;
   uint32_t idle_polls = 0;
   bool relax = false;
+  bool segmentation_offload = false;  // by a port
   std::atomic<bool> mispredicted{false};  // for the main thread's log
 };
 

@@ -42,10 +42,14 @@ const net::FlowTuple& Engine::tuple_of(FlowRef reference) const {
 }
 
 void Engine::input(net::Segment& segment, Micros now) {
-  const uint32_t hash = table_.hash(segment.tuple);
-  const FlowRef reference = table_.find(
-      segment.tuple, hash, [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); });
-  if (!reference.valid()) return input_no_flow(segment, hash, now);
+  const auto tuple_at = [this](FlowRef r) -> const net::FlowTuple& { return tuple_of(r); };
+  FlowRef reference = table_.find_last(segment.tuple, tuple_at);
+  if (!reference.valid()) {
+    const uint32_t hash = table_.hash(segment.tuple);
+    reference = table_.find(segment.tuple, hash, tuple_at);
+    if (!reference.valid()) return input_no_flow(segment, hash, now);
+    table_.remember(reference);
+  }
   Flow& flow = flows_[reference.index];
   const tcp::InputResult result =
       tcp::tcp_input(use_.stack, flow.side(reference.side), segment, now);

@@ -11,6 +11,13 @@ namespace sluice::flow {
 
 uint32_t hash_tuple(const uint8_t key[16], const net::FlowTuple& tuple) {
   uint8_t bytes[36];
+  if (tuple.local.address.is_ipv4() && tuple.remote.address.is_ipv4()) {  // half the rounds
+    std::memcpy(bytes, tuple.local.address.bytes.data() + 12, 4);
+    std::memcpy(bytes + 4, tuple.remote.address.bytes.data() + 12, 4);
+    std::memcpy(bytes + 8, &tuple.local.port, 2);
+    std::memcpy(bytes + 10, &tuple.remote.port, 2);
+    return static_cast<uint32_t>(tcp::siphash24(key, bytes, 12));
+  }
   std::memcpy(bytes, tuple.local.address.bytes.data(), 16);
   std::memcpy(bytes + 16, tuple.remote.address.bytes.data(), 16);
   std::memcpy(bytes + 32, &tuple.local.port, 2);
@@ -36,6 +43,7 @@ bool FlowTable::insert(uint32_t hash, FlowRef reference) {
 }
 
 bool FlowTable::erase(uint32_t hash, FlowRef reference) {
+  last_ = {};
   const uint32_t wanted = encode(reference);
   uint32_t hole = hash & mask_;
   while (entries_[hole].reference != wanted) {

@@ -44,6 +44,14 @@ class FlowTable {
     }
   }
 
+  // A burst often brings several segments of one flow behind each other: while the entry that was
+  // remembered is in the table and has this tuple, no other is meant and nothing needs hashing.
+  void remember(FlowRef reference) { last_ = reference; }
+  template <class TupleOf>
+  FlowRef find_last(const net::FlowTuple& tuple, TupleOf&& tuple_of) const {
+    return last_.valid() && tuple_of(last_) == tuple ? last_ : FlowRef{};
+  }
+
   // The tuple is assumed absent. False when the table is as full as it may get.
   bool insert(uint32_t hash, FlowRef reference);
   // False when it was not there.
@@ -69,6 +77,7 @@ class FlowTable {
   uint32_t mask_ = 0;
   uint32_t size_ = 0;
   uint32_t max_entries_ = 0;
+  FlowRef last_;  // invalid once it was erased
   uint8_t key_[16];
 };
 

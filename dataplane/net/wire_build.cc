@@ -6,8 +6,10 @@
 // `Cut` of its payload. All of them carry the same options (a receiver that uses timestamps drops
 // segments without, RFC 7323 3.2), sequence numbers advance by Cut::offset, and the flags that
 // speak of the beginning or the end stay with the first or last packet. copy_chain sums while it
-// copies, so a payload byte is touched once.
+// copies, so a payload byte is touched once; headers are summed while they are written, because
+// reading back in other widths what was just stored stalls until the stores have left the core.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "net/wire.h"
@@ -15,7 +17,27 @@
 namespace sluice::net {
 namespace {
 
-constexpr uint8_t kNop = 1;
+// Writes header words, big-endian, one behind the other, and sums them.
+class Writer {
+ public:
+  explicit Writer(uint8_t* at) : at_(at) {}
+  void put(uint32_t word) {
+    store_be32(at_, word);
+    at_ += 4;
+    sum_ += memory_order(word);
+  }
+  uint8_t* at() const { return at_; }
+  Sum sum() const { return sum_; }
+  // A word as the sum of its bytes in memory sees it.
+  static Sum memory_order(uint32_t word) {
+    static_assert(std::endian::native == std::endian::little);
+    return __builtin_bswap32(word);
+  }
+
+ private:
+  uint8_t* at_;
+  Sum sum_ = 0;
+};
 
 // SACK blocks that fit beside the other options (RFC 2018 3: at most 3 with timestamps).
 uint32_t sack_blocks(const TcpOptions& options, uint32_t used) {
@@ -23,55 +45,32 @@ uint32_t sack_blocks(const TcpOptions& options, uint32_t used) {
   return std::min<uint32_t>({options.sack_count, room, static_cast<uint32_t>(options.sack.size())});
 }
 
-// Writes the options in the order that most stacks use, padded to words; returns their bytes.
-uint32_t write_options(const Segment& segment, uint8_t* out) {
+// Writes the options in the order that most stacks use, padded to words.
+void write_options(const Segment& segment, Writer& out) {
+  constexpr uint32_t kNop2 = 0x01010000, kNop1 = 0x01000000;
+  constexpr uint32_t kMss = 0x02040000, kSackPermitted = 0x0402, kTimestamps = 0x080a;
+  constexpr uint32_t kWindowScale = 0x030300, kSack = 0x0500;
   const TcpOptions& options = segment.options;
   const bool syn = (segment.flags & kSyn) != 0;
-  uint8_t* at = out;
-  if (syn && options.mss != 0) {
-    *at++ = 2;
-    *at++ = 4;
-    store_be16(at, options.mss);
-    at += 2;
-  }
-  if (syn && options.sack_permitted) {
-    // In the two bytes that pad the timestamps, when there are any.
-    if (!options.has_timestamps) {
-      *at++ = kNop;
-      *at++ = kNop;
-    }
-    *at++ = 4;
-    *at++ = 2;
-  } else if (options.has_timestamps) {
-    *at++ = kNop;
-    *at++ = kNop;
-  }
+  const uint8_t* const begin = out.at();
+  if (syn && options.mss != 0) out.put(kMss | options.mss);
   if (options.has_timestamps) {
-    *at++ = 8;
-    *at++ = 10;
-    store_be32(at, options.tsval);
-    store_be32(at + 4, options.tsecr);
-    at += 8;
+    // Where SACK is offered it takes the place of the padding.
+    out.put((syn && options.sack_permitted ? kSackPermitted << 16 : kNop2) | kTimestamps);
+    out.put(options.tsval);
+    out.put(options.tsecr);
+  } else if (syn && options.sack_permitted) {
+    out.put(kNop2 | kSackPermitted);
   }
-  if (syn && options.has_window_scale) {
-    *at++ = kNop;
-    *at++ = 3;
-    *at++ = 3;
-    *at++ = options.window_scale;
-  }
-  const uint32_t blocks = sack_blocks(options, static_cast<uint32_t>(at - out));
+  if (syn && options.has_window_scale) out.put(kNop1 | kWindowScale | options.window_scale);
+  const uint32_t blocks = sack_blocks(options, static_cast<uint32_t>(out.at() - begin));
   if (blocks > 0) {
-    *at++ = kNop;
-    *at++ = kNop;
-    *at++ = 5;
-    *at++ = static_cast<uint8_t>(2 + 8 * blocks);
+    out.put(kNop2 | kSack | (2 + 8 * blocks));
     for (uint32_t i = 0; i < blocks; ++i) {
-      store_be32(at, options.sack[i].start);
-      store_be32(at + 4, options.sack[i].end);
-      at += 8;
+      out.put(options.sack[i].start);
+      out.put(options.sack[i].end);
     }
   }
-  return static_cast<uint32_t>(at - out);
 }
 
 // The same sum of lengths as write_options.
@@ -112,23 +111,22 @@ uint8_t cut_flags(uint8_t flags, const Cut& cut) {
   return kept;
 }
 
-void write_ipv4(const HeaderRequest& request, uint32_t total_length, uint8_t* ip) {
+// Both return the sum of the addresses.
+Sum write_ipv4(const HeaderRequest& request, uint32_t total_length, uint8_t* ip) {
   const Segment& segment = request.segment;
-  ip[0] = 0x45;
-  ip[1] = segment.ecn & 3;
-  store_be16(ip + 2, total_length);
+  Writer out(ip);
+  out.put(0x45U << 24 | (segment.ecn & 3U) << 16 | total_length);
   // RFC 6864 4.1: with DF set the identification has no meaning.
-  store_be16(ip + 4, 0);
-  store_be16(ip + 6, 0x4000);
-  ip[8] = kTimeToLive;
-  ip[9] = kProtocolTcp;
-  store_be16(ip + 10, 0);
-  store_be32(ip + 12, segment.tuple.local.address.ipv4());
-  store_be32(ip + 16, segment.tuple.remote.address.ipv4());
+  out.put(0x4000);
+  out.put(uint32_t{kTimeToLive} << 24 | uint32_t{kProtocolTcp} << 16);
+  const Sum before = out.sum();
+  out.put(segment.tuple.local.address.ipv4());
+  out.put(segment.tuple.remote.address.ipv4());
   if (request.checksum == ChecksumBy::Software) {
-    const uint16_t sum = checksum_finish(checksum_add(ip, kIpv4HeaderBytes));
+    const uint16_t sum = checksum_finish(out.sum());
     std::memcpy(ip + 10, &sum, 2);
   }
+  return out.sum() - before;
 }
 
 // RFC 6437 3: the same for all packets of a flow, different for most others; a router may spread
@@ -142,7 +140,7 @@ uint32_t flow_label(const FlowTuple& tuple) {
   return static_cast<uint32_t>(mixed >> 44);
 }
 
-void write_ipv6(const HeaderRequest& request, uint32_t payload_length, uint8_t* ip) {
+Sum write_ipv6(const HeaderRequest& request, uint32_t payload_length, uint8_t* ip) {
   const Segment& segment = request.segment;
   const uint32_t traffic_class = segment.ecn & 3U;
   store_be32(ip, 6U << 28 | traffic_class << 20 | flow_label(segment.tuple));
@@ -151,25 +149,30 @@ void write_ipv6(const HeaderRequest& request, uint32_t payload_length, uint8_t* 
   ip[7] = kTimeToLive;
   std::memcpy(ip + 8, segment.tuple.local.address.bytes.data(), 16);
   std::memcpy(ip + 24, segment.tuple.remote.address.bytes.data(), 16);
+  return checksum_add(segment.tuple.local.address.bytes.data(), 16) +
+         checksum_add(segment.tuple.remote.address.bytes.data(), 16);
 }
 
-void write_tcp_checksum(const HeaderRequest& request, const uint8_t* ip, uint8_t* tcp,
-                        uint32_t header_length) {
-  uint16_t field = 0;
+// What the pseudo header says beside the addresses.
+Sum length_and_protocol(uint32_t length, uint8_t protocol) {
+  return Writer::memory_order(length) + Writer::memory_order(protocol);
+}
+
+uint16_t tcp_checksum(const HeaderRequest& request, Sum addresses, Sum header,
+                      uint32_t header_length) {
+  const auto pseudo = [&](uint32_t length) {
+    return addresses + length_and_protocol(length, kProtocolTcp);
+  };
   switch (request.checksum) {
     case ChecksumBy::Software:
-      field =
-          checksum_finish(pseudo_header(ip, kProtocolTcp, header_length + request.cut.length) +
-                          checksum_add(tcp, header_length) + checksum_fold(request.payload_sum));
-      break;
+      return checksum_finish(pseudo(header_length + request.cut.length) + header +
+                             checksum_fold(request.payload_sum));
     case ChecksumBy::Hardware:
-      field = checksum_fold(pseudo_header(ip, kProtocolTcp, header_length + request.cut.length));
-      break;
+      return checksum_fold(pseudo(header_length + request.cut.length));
     case ChecksumBy::HardwareTso:
-      field = checksum_fold(pseudo_header(ip, kProtocolTcp, 0));
-      break;
+      return checksum_fold(pseudo(0));
   }
-  std::memcpy(tcp + 16, &field, 2);
+  return 0;
 }
 
 }  // namespace
@@ -193,10 +196,8 @@ uint32_t build_ethernet(const Interface& interface, const Mac& destination, uint
 }
 
 Sum pseudo_header(const uint8_t* ip, uint8_t protocol, uint32_t length) {
-  uint8_t rest[8] = {0, 0, 0, 0, 0, 0, 0, protocol};
-  store_be32(rest, length);
   const Sum addresses = ip[0] >> 4 == 4 ? checksum_add(ip + 12, 8) : checksum_add(ip + 8, 32);
-  return addresses + checksum_add(rest, sizeof rest);
+  return addresses + length_and_protocol(length, protocol);
 }
 
 uint32_t ip_header_bytes(const Segment& segment) {
@@ -215,33 +216,30 @@ uint32_t max_payload_bytes(const Segment& segment, const Interface& interface) {
   return segment.cut_bytes != 0 ? std::min<uint32_t>(segment.cut_bytes, room) : room;
 }
 
-uint32_t build_headers(const HeaderRequest& request, uint8_t* out) {
+uint32_t build_headers(const HeaderRequest& request, uint8_t* begin) {
   const Segment& segment = request.segment;
   const Cut& cut = request.cut;
   if (header_bytes(segment, request.interface) == 0) return 0;
   const bool ipv4 = segment.tuple.local.address.is_ipv4();
-  uint8_t* ip = out + build_ethernet(request.interface, request.destination,
-                                     ipv4 ? kEthertypeIpv4 : kEthertypeIpv6, out);
+  uint8_t* ip = begin + build_ethernet(request.interface, request.destination,
+                                       ipv4 ? kEthertypeIpv4 : kEthertypeIpv6, begin);
   uint8_t* tcp = ip + ip_header_bytes(segment);
-  const uint32_t tcp_length = kTcpHeaderBytes + write_options(segment, tcp + kTcpHeaderBytes);
-  if (ipv4) {
-    write_ipv4(request, kIpv4HeaderBytes + tcp_length + cut.length, ip);
-  } else {
-    write_ipv6(request, tcp_length + cut.length, ip);
-  }
-  store_be16(tcp, segment.tuple.local.port);
-  store_be16(tcp + 2, segment.tuple.remote.port);
+  const uint32_t tcp_length = kTcpHeaderBytes + option_bytes(segment);
+  const Sum addresses = ipv4
+                            ? write_ipv4(request, kIpv4HeaderBytes + tcp_length + cut.length, ip)
+                            : write_ipv6(request, tcp_length + cut.length, ip);
   // A SYN takes a sequence number in front of the payload.
   const uint32_t syn = !cut.first && (segment.flags & kSyn) != 0 ? 1 : 0;
-  store_be32(tcp + 4, segment.seq + cut.offset + syn);
-  store_be32(tcp + 8, segment.ack);
-  tcp[12] = static_cast<uint8_t>(tcp_length / 4 << 4);
-  tcp[13] = cut_flags(segment.flags, cut);
-  store_be16(tcp + 14, segment.window);
-  store_be16(tcp + 16, 0);
-  store_be16(tcp + 18, 0);
-  write_tcp_checksum(request, ip, tcp, tcp_length);
-  return static_cast<uint32_t>(tcp + tcp_length - out);
+  Writer out(tcp);
+  out.put(uint32_t{segment.tuple.local.port} << 16 | segment.tuple.remote.port);
+  out.put(segment.seq + cut.offset + syn);
+  out.put(segment.ack);
+  out.put(tcp_length / 4 << 28 | uint32_t{cut_flags(segment.flags, cut)} << 16 | segment.window);
+  out.put(0);
+  write_options(segment, out);
+  const uint16_t sum = tcp_checksum(request, addresses, out.sum(), tcp_length);
+  std::memcpy(tcp + 16, &sum, 2);
+  return static_cast<uint32_t>(tcp + tcp_length - begin);
 }
 
 Sum copy_chain(const Chain& chain, uint32_t offset, uint32_t length, uint8_t* out) {

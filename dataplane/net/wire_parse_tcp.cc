@@ -82,6 +82,14 @@ bool tcp_checksum_holds(const Frame& frame, const Packet& packet, const uint8_t*
 // whole: whoever sends it does not speak TCP.
 bool parse_tcp_options(std::span<const uint8_t> bytes, bool syn, TcpOptions& options) {
   constexpr uint8_t kEnd = 0, kNop = 1;
+  // RFC 7323 App. A: how nearly every segment looks.
+  constexpr uint32_t kTimestampsAlone = 0x0101080a;
+  if (bytes.size() == 12 && load_be32(bytes.data()) == kTimestampsAlone) {
+    options.has_timestamps = true;
+    options.tsval = load_be32(bytes.data() + 4);
+    options.tsecr = load_be32(bytes.data() + 8);
+    return true;
+  }
   size_t at = 0;
   while (at < bytes.size()) {
     const uint8_t kind = bytes[at];
