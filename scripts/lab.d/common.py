@@ -27,6 +27,7 @@ ROUTER_ADDRESS, ROUTER_ADDRESS6 = "10.99.1.1", "fd00:99:1::1"
 ROUTER_FAR_ADDRESS, ROUTER_FAR_ADDRESS6 = "10.99.4.1", "fd00:99:4::1"
 ROUTED_CLIENT_ADDRESS, ROUTED_CLIENT_ADDRESS6 = "10.99.4.2", "fd00:99:4::2"
 HTTP_PORT, H2C_PORT, ECHO_PORT = 8080, 8081, 7
+WITNESS_PORT = 9  # nobody listens there but a test that plays the backend itself
 DEFAULT_MTU = 1500
 MIN_MTU = 1280  # RFC 8200 5
 PLACES = ("client", "backend", "direct")  # where an impairment port can stand

@@ -27,6 +27,7 @@ from common import (
     SLUICE_BACKEND_ADDRESS,
     SLUICE_BACKEND_ADDRESS6,
     TEMPLATES,
+    WITNESS_PORT,
     WWW,
     run,
 )
@@ -44,6 +45,8 @@ CERTIFICATES = {  # file name: (key type, names)
     "dual-ecdsa": (ECDSA, ["dual.sluice.test"]),
     "wild": (ECDSA, ["*.wild.sluice.test"]),
     "echo": (ECDSA, ["echo.sluice.test"]),
+    "old-rsa": (RSA, ["old.sluice.test", "witness.sluice.test"]),
+    "old-ecdsa": (ECDSA, ["old.sluice.test", "witness.sluice.test"]),
     "six": (ECDSA, ["six.sluice.test"]),
 }
 FILES = {
@@ -111,7 +114,7 @@ def leaf(name, key_type, names):
         "-addext",
         "basicConstraints=critical,CA:FALSE",
         "-addext",
-        "keyUsage=critical,digitalSignature",
+        f"keyUsage=critical,digitalSignature{',keyEncipherment' if key_type == RSA else ''}",
         "-addext",
         "extendedKeyUsage=serverAuth",
         "-CA",
@@ -185,6 +188,7 @@ def fill_in(template, target, mtu, routed):
         "HTTP_PORT": HTTP_PORT,
         "H2C_PORT": H2C_PORT,
         "ECHO_PORT": ECHO_PORT,
+        "WITNESS_PORT": WITNESS_PORT,
         "MAIN": main,
         "WORKER": worker,
         "CLIENT_DEVICE": network.device(0, network.LINKS["client"][0]),

@@ -61,7 +61,7 @@ OWN_ADDRESSES = {  # (interface, IPv4 address) by which a lab's namespace is kno
     "router": set(ROUTER_ADDRESSES),
     "backend": {("eth0", BACKEND_ADDRESS), ("eth1", DIRECT_ADDRESSES["backend"])},
 }
-HOST_NAMES = ("rsa", "ecdsa", "dual", "a.wild", "echo", "six")
+HOST_NAMES = ("rsa", "ecdsa", "dual", "a.wild", "echo", "six", "old", "witness")
 HOSTS_MARK = "# written by scripts/lab"
 HUGEPAGES = 544  # 1 GiB for the dataplane in pages of 2 MiB, and some to spare
 AF_XDP = 44

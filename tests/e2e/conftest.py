@@ -47,10 +47,9 @@ def nothing_died(request, running_lab):
     """What served before a test serves after it, but for those it replaces on purpose."""
     replaced = {name for mark in request.node.iter_markers("restarts") for name in mark.args}
     watched = {"dataplane", "control"} - replaced
-    before = {name: lab.pid(name) for name in watched}
+    before = {name: lab.running(name) for name in watched}
     yield
-    listing = lab.command("status", check=False).stdout
     for name in watched:
-        assert (
-            f"{name:<10} running, pid {before[name]}\n" in listing
-        ), f"{name} died:\n{lab.log(name)[-4000:]}"
+        assert before[name] and lab.running(name) == before[name], (
+            f"{name} died:\n{lab.log(name)[-4000:]}"
+        )

@@ -78,6 +78,19 @@ def pid(name):
     return json.loads((LAB / "run" / f"{name}.pid").read_text())["pid"]
 
 
+def running(name):
+    """(pid, start time) of a program of the lab that runs, or None. Not by scripts/lab: it is asked
+    around every test."""
+    entry = json.loads((LAB / "run" / f"{name}.pid").read_text())
+    try:
+        fields = pathlib.Path(f"/proc/{entry['pid']}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, start_time = fields[0], fields[19]
+    same = state not in "ZX" and start_time == str(entry["start_time"])
+    return (entry["pid"], start_time) if same else None
+
+
 def log(name):
     return (LAB / "logs" / f"{name}.log").read_text(errors="replace")
 
