@@ -184,21 +184,20 @@ void seal_chunk(const Provider& provider, std::span<CbcSealJob> jobs) {
 
 // Where the parts of a record lie that is being opened; only of a length that could be right.
 struct OpenLayout {
-  uint8_t* body;         // what is encrypted
-  uint32_t body_length;  // 0: no sealed record has this length
+  uint8_t* body = nullptr;   // what is encrypted
+  uint32_t body_length = 0;  // 0: no sealed record has this length
   uint32_t mac_length;
 
-  explicit OpenLayout(const CbcOpenJob& job)
-      : body(job.record.fragment + cbc_plaintext_offset(job.record.version)),
-        mac_length(hash_length(job.record.key->mac_hash())) {
-    const uint32_t around =
-        cbc_plaintext_offset(job.record.version) + (job.record.encrypt_then_mac ? mac_length : 0);
+  explicit OpenLayout(const CbcOpenJob& job) : mac_length(hash_length(job.record.key->mac_hash())) {
+    const uint32_t offset = cbc_plaintext_offset(job.record.version);
+    const uint32_t around = offset + (job.record.encrypt_then_mac ? mac_length : 0);
     // Inside the encryption: the padding's length and, in MAC-then-encrypt, the MAC.
     const uint32_t least = job.record.encrypt_then_mac ? 1 : mac_length + 1;
-    body_length = 0;
     if (job.fragment_length > kMaxFragmentLength || job.fragment_length < around + least) return;
     const uint32_t length = job.fragment_length - around;
-    if (length % kCbcBlockLength == 0) body_length = length;
+    if (length % kCbcBlockLength != 0) return;
+    body = job.record.fragment + offset;
+    body_length = length;
   }
 };
 
