@@ -2,7 +2,8 @@
 //
 // Job: `seal` and `open` walk the pieces of one record. At most one of them non-empty: the one-shot
 // call, whose latency is hidden better (16 KiB: 2,768 cycles against 3,444 in twelve updates).
-// Otherwise an AeadContext: init, one update per piece, finish. The context's state carries GHASH,
+// Pieces of a short record are copied together in the output first and become one. Otherwise an
+// AeadContext: init, one update per piece, finish. The context's state carries GHASH,
 // the counter block and the unused part of a keystream block from one piece to the next, so that a
 // piece may end anywhere.
 // Data flow: pieces -> ciphertext_out (or plaintext_out) -> tag.
@@ -27,6 +28,10 @@ namespace {
 // Stands in for the null data of an empty span, which the library would refuse.
 constexpr uint8_t kNothing = 0;
 
+// Pieces of up to so many bytes together are copied into one: encrypting them one by one takes
+// longer.
+constexpr uint64_t kGatherBytes = 1024;
+
 // What expand() made of the key: round keys and hash keys, or ChaCha20's 32 bytes.
 const gcm_key_data* gcm_key(const AeadKey& key) {
   if (!key.ready()) std::abort();
@@ -48,6 +53,9 @@ const uint8_t* data_of(std::span<const uint8_t> bytes) {
 
 // What the pieces amount to.
 struct Extent {
+  // More than one piece, and so short that a copy costs less than the calls it saves.
+  bool is_worth_gathering() const { return filled_pieces > 1 && total_bytes <= kGatherBytes; }
+
   uint64_t total_bytes = 0;
   size_t filled_pieces = 0;         // pieces that are not empty
   const uint8_t* data = &kNothing;  // the last of them
@@ -94,9 +102,21 @@ void chacha_once(const Provider& provider, const AeadKey& key, IMB_CIPHER_DIRECT
   if (done != job || done->status != IMB_STATUS_COMPLETED) std::abort();
 }
 
+// The pieces behind each other at `out`: now they are one.
+Extent gather(std::span<const ConstPiece> pieces, uint8_t* out) {
+  Extent extent{.filled_pieces = 1, .data = out};
+  for (const ConstPiece& piece : pieces) {
+    if (piece.length == 0) continue;
+    std::memcpy(out + extent.total_bytes, piece.data, piece.length);
+    extent.total_bytes += piece.length;
+  }
+  return extent;
+}
+
 // One record in one call. `out` receives extent.total_bytes.
-void seal_once(const Provider& provider, const AeadKey& key, const uint8_t* nonce,
-               std::span<const uint8_t> aad, const Extent& extent, uint8_t* out, uint8_t* tag) {
+[[gnu::always_inline]] inline void seal_once(const Provider& provider, const AeadKey& key,
+                                             const uint8_t* nonce, std::span<const uint8_t> aad,
+                                             const Extent& extent, uint8_t* out, uint8_t* tag) {
   gcm_context_data scratch;
   switch (key.cipher()) {
     case Cipher::Aes128Gcm:
@@ -118,9 +138,10 @@ void seal_once(const Provider& provider, const AeadKey& key, const uint8_t* nonc
 }
 
 // As above; writes the tag that the record should have carried.
-void open_once(const Provider& provider, const AeadKey& key, const uint8_t* nonce,
-               std::span<const uint8_t> aad, const Extent& extent, uint8_t* out,
-               uint8_t* expected_tag) {
+[[gnu::always_inline]] inline void open_once(const Provider& provider, const AeadKey& key,
+                                             const uint8_t* nonce, std::span<const uint8_t> aad,
+                                             const Extent& extent, uint8_t* out,
+                                             uint8_t* expected_tag) {
   gcm_context_data scratch;
   switch (key.cipher()) {
     case Cipher::Aes128Gcm:
@@ -144,8 +165,17 @@ void open_once(const Provider& provider, const AeadKey& key, const uint8_t* nonc
 }
 
 // The expected tag of a forged record is as good as a forgery, so it does not stay on the stack.
+// Compared in two words; sixteen single bytes take longer than a short record's cipher.
 bool tag_fits(uint8_t (&expected)[kTagLength], const uint8_t* received) {
-  const bool fits = equal_constant_time(expected, received, kTagLength);
+  uint64_t ours[2];
+  uint64_t theirs[2];
+  static_assert(sizeof ours == kTagLength);
+  std::memcpy(ours, expected, sizeof ours);
+  std::memcpy(theirs, received, sizeof theirs);
+  uint64_t difference = (ours[0] ^ theirs[0]) | (ours[1] ^ theirs[1]);
+  __asm__ __volatile__("" : "+r"(difference));  // nothing is decided before both were looked at
+  const bool fits = difference == 0;
+  secure_zero(ours, sizeof(ours));
   secure_zero(expected, sizeof(expected));
   return fits;
 }
@@ -299,29 +329,50 @@ bool OpenContext::finish(const uint8_t* tag) {
   return tag_fits(expected, tag);
 }
 
-void seal(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
-          std::span<const ConstPiece> plaintext, uint8_t* ciphertext_out, uint8_t* tag_out) {
-  const Extent extent = measure(plaintext);
-  if (extent.filled_pieces == 0) {
-    uint8_t unused = 0;
-    seal_once(provider, key, nonce.data(), aad, extent, &unused, tag_out);
-    return;
-  }
-  if (extent.filled_pieces == 1) {
-    seal_once(provider, key, nonce.data(), aad, extent, ciphertext_out, tag_out);
-    return;
-  }
+namespace {
+
+[[gnu::noinline]] void seal_pieces(const Provider& provider, const AeadKey& key, Nonce nonce,
+                                   std::span<const uint8_t> aad,
+                                   std::span<const ConstPiece> plaintext, uint8_t* out,
+                                   uint8_t* tag_out) {
   SealContext context(provider, key, nonce, aad);
   for (const ConstPiece& piece : plaintext) {
-    context.update(ciphertext_out, piece.data, piece.length);
-    ciphertext_out += piece.length;
+    context.update(out, piece.data, piece.length);
+    out += piece.length;
   }
   context.finish(tag_out);
 }
 
+[[gnu::noinline]] bool open_pieces(const Provider& provider, const AeadKey& key, Nonce nonce,
+                                   std::span<const uint8_t> aad,
+                                   std::span<const ConstPiece> ciphertext, const uint8_t* tag,
+                                   uint8_t* out) {
+  OpenContext context(provider, key, nonce, aad);
+  for (const ConstPiece& piece : ciphertext) {
+    context.update(out, piece.data, piece.length);
+    out += piece.length;
+  }
+  return context.finish(tag);
+}
+
+}  // namespace
+
+void seal(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
+          std::span<const ConstPiece> plaintext, uint8_t* ciphertext_out, uint8_t* tag_out) {
+  Extent extent = measure(plaintext);
+  if (extent.is_worth_gathering()) extent = gather(plaintext, ciphertext_out);
+  if (extent.filled_pieces > 1) {
+    return seal_pieces(provider, key, nonce, aad, plaintext, ciphertext_out, tag_out);
+  }
+  uint8_t unused = 0;
+  uint8_t* out = extent.filled_pieces == 0 ? &unused : ciphertext_out;
+  seal_once(provider, key, nonce.data(), aad, extent, out, tag_out);
+}
+
 bool open(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<const uint8_t> aad,
           std::span<const ConstPiece> ciphertext, const uint8_t* tag, uint8_t* plaintext_out) {
-  const Extent extent = measure(ciphertext);
+  Extent extent = measure(ciphertext);
+  if (extent.is_worth_gathering()) extent = gather(ciphertext, plaintext_out);
   bool fits = false;
   if (extent.filled_pieces <= 1) {
     uint8_t unused = 0;
@@ -330,13 +381,7 @@ bool open(const Provider& provider, const AeadKey& key, Nonce nonce, std::span<c
     open_once(provider, key, nonce.data(), aad, extent, out, expected);
     fits = tag_fits(expected, tag);
   } else {
-    OpenContext context(provider, key, nonce, aad);
-    uint8_t* out = plaintext_out;
-    for (const ConstPiece& piece : ciphertext) {
-      context.update(out, piece.data, piece.length);
-      out += piece.length;
-    }
-    fits = context.finish(tag);
+    fits = open_pieces(provider, key, nonce, aad, ciphertext, tag, plaintext_out);
   }
   if (!fits) secure_zero(plaintext_out, extent.total_bytes);
   return fits;

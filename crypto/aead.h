@@ -102,7 +102,8 @@ class OpenContext : public AeadContext {
   void update(uint8_t* out, const uint8_t* in, uint32_t length);
   // Compares the 16-byte tag in constant time. The last call on this object.
   [[nodiscard]] bool finish(const uint8_t* tag);
-  // What `finish` compares with, for those who wipe it afterwards. The last call on this object.
+
+ private:
   void expected_tag(uint8_t* tag_out);
 };
 

@@ -10,6 +10,7 @@
 #include "tls/seal.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "abi/assert.h"
 #include "tls/cbc.h"
@@ -33,6 +34,23 @@ void write64(uint8_t* out, uint64_t value) {
   for (uint32_t i = 0; i < 8; ++i) out[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
 }
 
+// The longest TLS 1.3 plaintext that is copied together with its inner type and then sealed in
+// place by one call of the cipher: below about 1,400 bytes a copy costs less than the calls that
+// encrypting from piece to piece takes (256 bytes: 112 cycles against 162; tests/bench).
+constexpr uint32_t kGatherBytes = 1024;
+
+// The inner plaintext, contiguous at `out`.
+void gather13(ContentType type, std::span<const ConstPiece> plaintext, uint32_t padding_bytes,
+              uint8_t* out) {
+  for (const ConstPiece& piece : plaintext) {
+    if (piece.length == 0) continue;
+    std::memcpy(out, piece.data, piece.length);
+    out += piece.length;
+  }
+  *out = static_cast<uint8_t>(type);
+  std::memset(out + 1, 0, padding_bytes);
+}
+
 void seal13(RecordLayer& layer, FlowKeys& keys, ContentType type,
             std::span<const ConstPiece> plaintext, uint32_t length, uint32_t padding_bytes,
             uint8_t* out) {
@@ -41,9 +59,16 @@ void seal13(RecordLayer& layer, FlowKeys& keys, ContentType type,
                inner_bytes + crypto::kTagLength);
   uint8_t nonce[crypto::kNonceLength];
   keys.seal.nonce_from_iv(keys.seal.take_sequence(), nonce);
-  crypto::SealContext context(layer.provider, expanded_key(layer, keys, Direction::Seal), nonce,
-                              std::span<const uint8_t>(out, abi::kRecordHeaderBytes));
+  const crypto::AeadKey& key = expanded_key(layer, keys, Direction::Seal);
+  const std::span<const uint8_t> header(out, abi::kRecordHeaderBytes);
   uint8_t* next = out + abi::kRecordHeaderBytes;
+  if (inner_bytes <= kGatherBytes + 1) {
+    gather13(type, plaintext, padding_bytes, next);
+    const ConstPiece inner{next, inner_bytes};
+    crypto::seal(layer.provider, key, nonce, header, {&inner, 1}, next, next + inner_bytes);
+    return;
+  }
+  crypto::SealContext context(layer.provider, key, nonce, header);
   const auto add = [&](const uint8_t* data, uint32_t bytes) {
     if (bytes == 0) return;
     context.update(next, data, bytes);
