@@ -102,8 +102,7 @@ class OpenContext : public AeadContext {
   void update(uint8_t* out, const uint8_t* in, uint32_t length);
   // Compares the 16-byte tag in constant time. The last call on this object.
   [[nodiscard]] bool finish(const uint8_t* tag);
-
- private:
+  // What `finish` compares with, for those who wipe it themselves. The last call on this object.
   void expected_tag(uint8_t* tag_out);
 };
 
